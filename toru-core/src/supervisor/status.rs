@@ -1,0 +1,79 @@
+//! What is published of a plugin.
+
+/// What a plugin's process is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum StateName {
+    /// No process is wanted.
+    Stopped,
+    /// Spawned, not ready.
+    Starting,
+    /// Ready.
+    Running,
+    /// Ending.
+    Draining,
+    /// Waiting to be started again.
+    Backoff,
+    /// It will not be started again by itself.
+    Failed,
+}
+
+/// The health badge.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Health {
+    /// Not wanted.
+    Disabled,
+    /// Running and answering pings.
+    Healthy,
+    /// Anything else.
+    Unhealthy,
+}
+
+/// Why a plugin is not running.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Reason {
+    /// A stable code.
+    pub code: String,
+    /// One sentence.
+    pub message: String,
+    /// What it last wrote to stderr.
+    pub stderr_tail: Option<String>,
+}
+
+/// One entry of `GET /api/plugins`.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[non_exhaustive]
+pub struct PluginStatus {
+    /// Its id.
+    pub id: String,
+    /// Null where unknown, as the next four.
+    pub name: Option<String>,
+    /// Its own version.
+    pub version: Option<String>,
+    /// Its author.
+    pub author: Option<String>,
+    /// Its icon.
+    pub icon: Option<String>,
+    /// Its route.
+    pub route: Option<String>,
+    /// What the operator wants.
+    pub enabled: bool,
+    /// `state` is `running`.
+    pub running: bool,
+    /// Its process.
+    pub pid: Option<u32>,
+    /// The version in force; null before the handshake.
+    pub protocol: Option<u32>,
+    /// The badge.
+    pub health: Health,
+    /// The state.
+    pub state: StateName,
+    /// Why it is not running.
+    pub reason: Option<Reason>,
+    /// Restarts since the counter was last reset.
+    pub restarts: u32,
+    /// When it is started again (RFC 3339), in backoff.
+    pub next_retry_at: Option<String>,
+}

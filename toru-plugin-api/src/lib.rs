@@ -1,0 +1,37 @@
+//! The wire protocol of Toru and the SDK for plugins written in Rust.
+//!
+//! | module | what is there | needs |
+//! |---|---|---|
+//! | [`metadata`] | `plugin.toml`: parsed once, valid ever after | nothing |
+//! | [`frame`] | bytes to frames and back | nothing |
+//! | [`message`] | the JSON messages of both protocol versions | nothing |
+//! | [`proto`] | [`proto::Connection`]: streams, credit, timers; no I/O and no clock | nothing |
+//! | [`driver`] | a `Connection` over a tokio socket | feature `driver` |
+//! | [`plugin`] | [`ToruPlugin`], [`serve`], [`serve_service`] | feature `plugin` (default) |
+
+#[cfg(not(target_os = "linux"))]
+compile_error!("Toru supports Linux only so far: it adopts inherited sockets and signals process groups.");
+
+pub mod frame;
+pub mod message;
+pub mod metadata;
+pub mod proto;
+
+#[cfg(feature = "driver")]
+pub mod driver;
+#[cfg(feature = "plugin")]
+pub mod plugin;
+#[cfg(feature = "plugin")]
+mod sys;
+
+#[cfg(feature = "plugin")]
+pub use async_trait::async_trait;
+pub use message::v1::{LifecycleInitPayload, Message, MessagePayload, PluginProtocol};
+pub use metadata::{Manifest, PluginMetadata};
+#[cfg(feature = "plugin")]
+pub use plugin::testing;
+#[cfg(feature = "plugin")]
+pub use plugin::{
+    Body, HttpRequest, HttpResponse, KvOp, PluginContext, PluginError, PluginKvStore, PluginResult,
+    ServeError, ToruPlugin, serve, serve_service,
+};

@@ -1,0 +1,53 @@
+//! The protocol of version 2 without I/O: bytes and an [`Instant`](std::time::Instant) in, frames and events out.
+//!
+//! Four families of methods: getters; `handle_*`, something arrived; commands, the application wants
+//! something; `poll_*`, what comes out.
+
+mod connection;
+mod error;
+mod event;
+
+pub use connection::{Connection, OutgoingBody, Phase, Progress, ReadOutcome, Side};
+pub use error::{ConnectionError, OpenError, StreamGone};
+pub use event::Event;
+
+use std::time::Duration;
+
+use crate::{frame::Limits, message::lifecycle::Features};
+
+/// What this side accepts, and its clocks.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Settings {
+    /// What this side accepts.
+    pub limits: Limits,
+    /// What this side speaks.
+    pub features: Features,
+    /// Host: until the answer's head (protocol section 4, timers).
+    pub response_timeout: Duration,
+    /// Host: how long a request body that the client owes is awaited.
+    pub body_idle_timeout: Duration,
+    /// How long a KV call of this side is awaited.
+    pub kv_timeout: Duration,
+    /// Host: how often to ping; `None` never.
+    pub ping_interval: Option<Duration>,
+    /// Host: missed pings after which the peer is unhealthy.
+    pub ping_unhealthy: u32,
+    /// Host: missed pings after which the peer is dead.
+    pub ping_dead: u32,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            limits: Limits::DEFAULT,
+            features: Features::new(["streams"]),
+            response_timeout: Duration::from_secs(30),
+            body_idle_timeout: Duration::from_secs(30),
+            kv_timeout: Duration::from_secs(5),
+            ping_interval: Some(Duration::from_secs(10)),
+            ping_unhealthy: 3,
+            ping_dead: 6,
+        }
+    }
+}
