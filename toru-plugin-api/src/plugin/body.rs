@@ -82,8 +82,9 @@ impl Body {
     /// As [`Body::bytes`], and [`PluginError::BadRequest`] when it is not UTF-8.
     pub async fn text(self) -> PluginResult<String> {
         let bytes = self.bytes(DEFAULT_BODY_LIMIT).await?;
-        String::from_utf8(bytes.into())
-            .map_err(|error| PluginError::BadRequest(format!("the body is not UTF-8: {}", error.utf8_error())))
+        String::from_utf8(bytes.into()).map_err(|error| {
+            PluginError::BadRequest(format!("the body is not UTF-8: {}", error.utf8_error()))
+        })
     }
 
     /// All of it read as JSON, at most [`DEFAULT_BODY_LIMIT`] bytes.
@@ -92,8 +93,9 @@ impl Body {
     /// As [`Body::bytes`], and [`PluginError::BadRequest`] when it is no JSON of this shape.
     pub async fn json<T: DeserializeOwned>(self) -> PluginResult<T> {
         let bytes = self.bytes(DEFAULT_BODY_LIMIT).await?;
-        serde_json::from_slice(&bytes)
-            .map_err(|error| PluginError::BadRequest(format!("the body is not the JSON that is expected: {error}")))
+        serde_json::from_slice(&bytes).map_err(|error| {
+            PluginError::BadRequest(format!("the body is not the JSON that is expected: {error}"))
+        })
     }
 
     /// The bytes, where all of them are here.

@@ -1,0 +1,1 @@
+//! A plugin in memory, against a host side.
