@@ -156,7 +156,11 @@ impl TestHostBuilder {
     ///
     /// # Errors
     /// It broke the protocol.
-    pub async fn start_service<S, B>(self, metadata: &PluginMetadata, service: S) -> Result<TestHost, ServeError>
+    pub async fn start_service<S, B>(
+        self,
+        metadata: &PluginMetadata,
+        service: S,
+    ) -> Result<TestHost, ServeError>
     where
         S: Service<Request<Body>, Response = Response<B>> + Clone + Send + Sync + 'static,
         S::Error: Into<BoxError>,
@@ -167,7 +171,12 @@ impl TestHostBuilder {
         self.run(metadata, service, NoHooks).await
     }
 
-    async fn run<S, B, H>(self, metadata: &PluginMetadata, service: S, hooks: H) -> Result<TestHost, ServeError>
+    async fn run<S, B, H>(
+        self,
+        metadata: &PluginMetadata,
+        service: S,
+        hooks: H,
+    ) -> Result<TestHost, ServeError>
     where
         S: Service<Request<Body>, Response = Response<B>> + Clone + Send + Sync + 'static,
         S::Error: Into<BoxError>,
