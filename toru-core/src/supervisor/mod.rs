@@ -1,6 +1,7 @@
 //! One task per plugin, and the facade over them.
 
 mod restart;
+mod state;
 mod status;
 
 use std::{path::PathBuf, sync::Arc};
@@ -15,7 +16,7 @@ use crate::{
     store::{EventStore, KvStore, StateStore, StoreError, StoredEvent},
 };
 
-pub use restart::RestartPolicy;
+pub use restart::{RestartPolicy, RestartPolicyError, RestartSettings};
 pub use status::{Health, PluginStatus, Reason, StateName};
 
 /// Runs plugins. Dropping it without `shutdown` kills all their groups.
