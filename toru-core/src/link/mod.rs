@@ -130,6 +130,14 @@ impl Link {
     pub async fn kv(&self, call: KvCall) -> Result<KvAnswer, KvError> {
         todo!("link")
     }
+    /// Whether both are the same connection.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        todo!("link")
+    }
+    /// The most requests that the plugin takes at once on this link.
+    pub(crate) fn max_concurrent(&self) -> usize {
+        todo!("link")
+    }
     /// Streams that are open.
     pub fn open_streams(&self) -> usize {
         todo!("link")
