@@ -146,12 +146,12 @@ pub(super) struct Machine {
 }
 
 impl Machine {
-    /// A plugin that is stopped. `Want` starts it; so that the first wish is no change, nothing is emitted for it.
-    pub(super) fn new(settings: Settings) -> Self {
+    /// A plugin that is stopped, and wanted as it was when the host ended.
+    pub(super) fn new(settings: Settings, wish: Wish) -> Self {
         Self {
             settings,
             state: State::Stopped,
-            wish: Wish::Down,
+            wish,
             closing: false,
             generation: Generation::default(),
             failures: Failures::default(),
@@ -162,10 +162,10 @@ impl Machine {
         }
     }
 
-    /// Starts it at the start of the host, as it was wanted before.
-    pub(super) fn begin(&mut self, wish: Wish) -> Vec<Action> {
-        self.wish = wish;
-        if wish == Wish::Up {
+    /// The host starts. The first wish is no change of it, so nothing is told of it.
+    #[must_use]
+    pub(super) fn begin(&mut self) -> Vec<Action> {
+        if self.wish == Wish::Up {
             self.prepare();
         }
         self.finish_step()

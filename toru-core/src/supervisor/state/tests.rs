@@ -35,20 +35,20 @@ struct Bench {
 impl Bench {
     fn new() -> Self {
         let now = Instant::now();
-        Self { machine: Machine::new(settings()), epoch: now, now, done: Vec::new() }
+        Self { machine: Machine::new(settings(), Wish::Up), epoch: now, now, done: Vec::new() }
     }
 
     /// Wanted up from the start, prepared, spawned as pid 7 and ready.
     fn running() -> Self {
         let mut bench = Self::new();
-        bench.begin(Wish::Up);
+        bench.begin();
         bench.start();
         bench.done.clear();
         bench
     }
 
-    fn begin(&mut self, wish: Wish) {
-        let actions = self.machine.begin(wish);
+    fn begin(&mut self) {
+        let actions = self.machine.begin();
         self.note(actions);
     }
 
@@ -132,7 +132,7 @@ impl Bench {
 #[test]
 fn ten_failures_in_a_row_wait_as_told_and_then_disable_and_store_it_before_it_is_told() {
     let mut bench = Bench::new();
-    bench.begin(Wish::Up);
+    bench.begin();
     let mut waits = Vec::new();
     for _ in 0..10 {
         bench.of(Occurrence::Prepared);
@@ -162,7 +162,7 @@ fn ten_failures_in_a_row_wait_as_told_and_then_disable_and_store_it_before_it_is
 #[test]
 fn enabling_leads_out_of_auto_disabled_with_the_first_wait_again() {
     let mut bench = Bench::new();
-    bench.begin(Wish::Up);
+    bench.begin();
     for _ in 0..10 {
         bench.of(Occurrence::Prepared);
         bench.of(Occurrence::SpawnFailed(Failure::new("exec_missing", "no such file")));
@@ -305,7 +305,7 @@ fn the_last_of_many_wishes_during_a_stop_wins() {
 #[test]
 fn a_disable_while_it_is_spawned_kills_what_comes_of_it() {
     let mut bench = Bench::new();
-    bench.begin(Wish::Up);
+    bench.begin();
     bench.of(Occurrence::Prepared);
     bench.tell(Input::Want(Wish::Down));
     assert_eq!(bench.machine.name(), StateName::Draining);
@@ -318,7 +318,7 @@ fn a_disable_while_it_is_spawned_kills_what_comes_of_it() {
 #[test]
 fn a_disable_while_it_is_prepared_gives_the_preparation_up() {
     let mut bench = Bench::new();
-    bench.begin(Wish::Up);
+    bench.begin();
     let old = bench.machine.generation;
     let actions = bench.tell(Input::Want(Wish::Down));
     assert!(actions.contains(&Action::AbandonPreparation));
@@ -330,7 +330,7 @@ fn a_disable_while_it_is_prepared_gives_the_preparation_up() {
 #[test]
 fn a_plugin_that_is_never_ready_is_killed_at_the_start_timeout() {
     let mut bench = Bench::new();
-    bench.begin(Wish::Up);
+    bench.begin();
     bench.pass(seconds(100));
     bench.of(Occurrence::Prepared);
     let begun = bench.now - bench.epoch;
@@ -345,7 +345,7 @@ fn a_plugin_that_is_never_ready_is_killed_at_the_start_timeout() {
 #[test]
 fn a_refusal_is_not_retried_and_tells_the_operator_why() {
     let mut bench = Bench::new();
-    bench.begin(Wish::Up);
+    bench.begin();
     bench.of(Occurrence::Prepared);
     bench.of(Occurrence::Spawned { pid: 7 });
     bench.of(Occurrence::Refused { code: "licence".to_owned(), message: "it has expired".to_owned() });
@@ -361,7 +361,7 @@ fn a_refusal_is_not_retried_and_tells_the_operator_why() {
 #[test]
 fn a_plugin_that_is_unfit_or_incompatible_is_not_retried_until_it_is_enabled() {
     let mut bench = Bench::new();
-    bench.begin(Wish::Up);
+    bench.begin();
     bench.of(Occurrence::Unfit(Failure::new("manifest_invalid", "line 3")));
     assert_eq!((bench.machine.name(), bench.code()), (StateName::Failed, Some("manifest_invalid")));
     assert_eq!(bench.machine.next_timeout(), None);
@@ -450,6 +450,13 @@ fn a_plugin_that_drains_is_replaced_without_a_wait_but_not_more_than_30_times_an
 }
 
 #[test]
+fn a_plugin_that_was_disabled_before_is_not_started_with_the_host() {
+    let mut machine = Machine::new(settings(), Wish::Down);
+    assert_eq!(machine.begin(), [Action::SetReachable(Reachable::Disabled)]);
+    assert_eq!((machine.name(), machine.health()), (StateName::Stopped, Health::Disabled));
+}
+
+#[test]
 fn the_end_of_the_host_stops_it_without_changing_the_wish() {
     let mut bench = Bench::running();
     let actions = bench.tell(Input::Shutdown);
@@ -475,7 +482,7 @@ fn the_end_of_the_host_in_backoff_is_carried_out_at_once() {
 #[test]
 fn losing_the_route_stops_it_and_is_not_retried() {
     let mut bench = Bench::new();
-    bench.begin(Wish::Up);
+    bench.begin();
     bench.of(Occurrence::Prepared);
     bench.of(Occurrence::Spawned { pid: 7 });
     bench.tell(Input::Evicted(Failure::new("route_taken", "by alpha")));
@@ -531,7 +538,7 @@ impl World {
     fn new(now: Instant) -> Self {
         let waits = [(1, 1), (2, 2), (3, 4), (4, 8)].into_iter().chain((5..10).map(|attempt| (attempt, 16)));
         Self {
-            machine: Machine::new(settings()),
+            machine: Machine::new(settings(), Wish::Up),
             now,
             preparing: None,
             spawning: None,
@@ -668,7 +675,7 @@ fn random_schedules_have_one_process_at_most_exact_waits_and_obey_the_last_wish(
     for seed in 1..=schedules {
         let mut numbers = Numbers(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15));
         let mut world = World::new(Instant::now());
-        let actions = world.machine.begin(Wish::Up);
+        let actions = world.machine.begin();
         world.carry_out(&actions, true, false);
         for _ in 0..steps {
             world.happen(&mut numbers);
