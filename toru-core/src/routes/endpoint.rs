@@ -2,13 +2,14 @@
 
 use std::{
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicUsize, Ordering},
     },
     time::Duration,
 };
 
 use arc_swap::ArcSwap;
+use http::HeaderValue;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, TryAcquireError};
 
 use crate::link::Link;
@@ -50,6 +51,8 @@ pub struct Endpoint {
     state: ArcSwap<State>,
     changed: Notify,
     waiting: AtomicUsize,
+    /// The mount that the service uses, and the whole prefix as a header.
+    prefix: OnceLock<(Arc<str>, HeaderValue)>,
 }
 
 #[derive(Debug)]
@@ -104,6 +107,7 @@ impl Endpoint {
             state: ArcSwap::from_pointee(State::Waiting),
             changed: Notify::new(),
             waiting: AtomicUsize::new(0),
+            prefix: OnceLock::new(),
         })
     }
 
@@ -122,9 +126,15 @@ impl Endpoint {
         self.settings.raw_paths
     }
 
-    /// How long a request may wait for it.
-    pub(crate) fn queue_wait(&self) -> Duration {
-        self.settings.queue_wait
+    /// The path under which a client reaches it, for `x-forwarded-prefix`. All services of a host have one mount as a rule, so the
+    /// first one's is kept.
+    pub(crate) fn prefix_under(&self, mount: &Arc<str>) -> HeaderValue {
+        let build = || {
+            // A route or mount that is no header value is told as none.
+            HeaderValue::from_str(&format!("{mount}{}", self.route())).unwrap_or(HeaderValue::from_static(""))
+        };
+        let (kept_for, prefix) = self.prefix.get_or_init(|| (mount.clone(), build()));
+        if kept_for == mount { prefix.clone() } else { build() }
     }
 
     /// Changes what requests find; wakes those that wait. Called by the plugin's owner alone: two calls at once may lose one.

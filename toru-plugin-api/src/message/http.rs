@@ -292,7 +292,7 @@ fn read_pair<'a>(reader: &mut Reader<'a>) -> Result<Option<(Cow<'a, str>, Cow<'a
 }
 
 /// Each code point up to U+00FF as the byte of the same number; `None`: there is one above it.
-fn latin1(text: &str) -> Option<Cow<'_, [u8]>> {
+pub(super) fn latin1(text: &str) -> Option<Cow<'_, [u8]>> {
     if text.is_ascii() {
         return Some(Cow::Borrowed(text.as_bytes()));
     }
