@@ -62,7 +62,10 @@ pub(super) fn absolute(path: &Path) -> PathBuf {
     std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
 }
 
-/// The runtimes that drive links, in the order of their numbers. Lane 0 is the supervisor's own.
+/// The lane that the supervisor's own runtime drives.
+pub(super) const OWN_LANE: usize = 0;
+
+/// The runtimes that drive links, in the order of their numbers. The first is [`OWN_LANE`].
 #[derive(Debug)]
 pub(super) struct Lanes(ArcSwap<Vec<Handle>>);
 

@@ -49,7 +49,7 @@ use crate::{
     store::{KvStore, StoreError, StoredEvent},
 };
 use folders::DataLock;
-use host::Host;
+use host::{Host, OWN_LANE};
 use prepare::Origin;
 use state::Wish;
 use task::{Beginning, Command, Published, Task, TaskHandle};
@@ -217,7 +217,7 @@ impl PluginSupervisor {
     /// The HTTP service, on links that the supervisor's runtime drives.
     #[must_use]
     pub fn service(&self) -> PluginService {
-        todo!("http")
+        self.service_of(OWN_LANE)
     }
 
     /// The HTTP service whose links are driven by the runtime it is called on. Processes that are spawned from now on have
@@ -227,8 +227,11 @@ impl PluginSupervisor {
     /// Outside of a tokio runtime.
     #[must_use]
     pub fn lane(&self) -> PluginService {
-        let _lane = self.inner.host.lanes.add(Handle::current());
-        todo!("http")
+        self.service_of(self.inner.host.lanes.add(Handle::current()))
+    }
+
+    fn service_of(&self, lane: usize) -> PluginService {
+        PluginService::new(self.inner.routes.clone(), lane, &self.inner.host.config)
     }
 
     /// A KV operation on the plugin itself: reaches its `handle_kv`.
