@@ -32,7 +32,7 @@ pub(super) fn not_in_path(name: &Path, search_path: &std::ffi::OsStr) -> SpawnEr
     let message = format!(
         "no program {:?} was found in PATH ({}): install it, or name another in `exec`",
         name.display(),
-        search_path.display()
+        Path::new(search_path).display()
     );
     SpawnError::new("exec_missing", message)
 }
