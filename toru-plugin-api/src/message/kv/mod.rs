@@ -1,6 +1,28 @@
 //! KV calls and answers (protocol section 5).
 
+mod answer;
+mod call;
+
 use bytes::Bytes;
+
+pub(super) use answer::read_answer;
+pub use answer::{encode_answer, encode_error};
+pub use call::encode_call;
+
+use super::{
+    MessageError, Parsed,
+    envelope::{RequestId, is_action},
+    json::Reader,
+};
+
+/// The longest key, in bytes.
+pub const MAX_KEY: usize = 1_024;
+/// The most writes of one batch.
+pub const MAX_BATCH: usize = 100;
+/// The most keys of one list.
+pub const MAX_LIST: u32 = 1_000;
+/// The longest time to live in milliseconds: the largest whole number that every JSON library holds.
+pub const MAX_TTL_MS: u64 = (1 << 53) - 1;
 
 /// One write of a batch.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -128,5 +150,65 @@ impl KvError {
     /// An error of this kind.
     pub fn new(code: KvErrorCode, message: impl Into<String>) -> Self {
         Self { code, message: message.into() }
+    }
+}
+
+impl KvErrorCode {
+    const ALL: [Self; 8] = [
+        Self::Invalid,
+        Self::TooLarge,
+        Self::QuotaExceeded,
+        Self::StorageFull,
+        Self::Unavailable,
+        Self::Timeout,
+        Self::UnknownAction,
+        Self::Denied,
+    ];
+
+    /// The name on the wire.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Invalid => "invalid",
+            Self::TooLarge => "too_large",
+            Self::QuotaExceeded => "quota_exceeded",
+            Self::StorageFull => "storage_full",
+            Self::Unavailable => "unavailable",
+            Self::Timeout => "timeout",
+            Self::UnknownAction => "unknown_action",
+            Self::Denied => "denied",
+        }
+    }
+
+    /// The code of this name; one that is not known here counts as [`Unavailable`](Self::Unavailable)
+    /// (protocol section 5).
+    #[must_use]
+    pub fn from_name(name: &str) -> Self {
+        Self::ALL.into_iter().find(|code| code.as_str() == name).unwrap_or(Self::Unavailable)
+    }
+}
+
+impl KvCall {
+    /// Checks every bound of protocol section 5, as the receiver of the call does.
+    ///
+    /// # Errors
+    /// The error that the call would be answered with: `invalid` or `too_large`.
+    pub fn check(&self) -> Result<(), KvError> {
+        call::check(self)
+    }
+}
+
+/// Reads a payload of type `kv`: a call has an action, an answer has none or `error`.
+pub(super) fn read(
+    action: Option<&str>,
+    id: RequestId,
+    reader: &mut Reader<'_>,
+) -> Result<Option<Parsed>, MessageError> {
+    match action {
+        Some(name) if !is_action(action, "error") => {
+            let id = id.required()?;
+            Ok(Some(Parsed::KvCall { id, call: call::read(name, reader)? }))
+        }
+        _ => answer::read_answer(id, reader),
     }
 }
