@@ -41,3 +41,11 @@ pub const MIN_MAX_MESSAGE: u32 = 65_536;
 pub const MIN_MAX_DATA: u32 = 1_024;
 /// The largest window, `max_streams` and credit sum.
 pub const MAX_WINDOW: u32 = (1 << 31) - 1;
+/// The bytes of a frame's length field.
+pub const LENGTH_PREFIX: usize = 4;
+/// [`DATA_PREFIX`] as a length on the wire; HEAD frames have the same prefix.
+pub(super) const BINARY_PREFIX: u32 = 6;
+/// The payload of a CREDIT: kind, flags, stream, n.
+pub(super) const CREDIT_LENGTH: u32 = 10;
+/// The payload of a RESET: kind, code, stream.
+pub(super) const RESET_LENGTH: u32 = 6;

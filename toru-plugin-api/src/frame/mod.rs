@@ -6,12 +6,25 @@ pub mod limits;
 
 mod decode;
 mod encode;
+mod error;
 
 use bytes::Bytes;
 
-pub use decode::{Decoder, FrameError};
-pub use encode::{TransmitBuf, encode_credit, encode_data, encode_head, encode_message, encode_reset};
+pub use decode::Decoder;
+pub use encode::{
+    TransmitBuf, encode_credit, encode_data, encode_frame, encode_head, encode_message, encode_reset,
+};
+pub use error::FrameError;
 pub use limits::Limits;
+
+/// The first bytes that mark a frame: 0x01 to 0x3F belong to the protocol, 0x40 to 0x7F are reserved.
+mod kind {
+    pub(super) const DATA: u8 = 0x01;
+    pub(super) const CREDIT: u8 = 0x02;
+    pub(super) const RESET: u8 = 0x03;
+    pub(super) const HEAD: u8 = 0x04;
+    pub(super) const MESSAGE: u8 = b'{';
+}
 
 /// The number of a stream: the `request_id` of its messages and the stream field of its frames.
 ///

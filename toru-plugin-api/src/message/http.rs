@@ -1,7 +1,18 @@
 //! HTTP heads, as JSON messages and as HEAD frames carry them.
 
-use ::http::{HeaderMap, Method, StatusCode, uri::PathAndQuery};
+use std::borrow::Cow;
+
+use ::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header, uri::PathAndQuery};
 use bytes::Bytes;
+
+use super::{
+    MessageError, Parsed,
+    envelope::{RequestId, close, is_action, number, open, put_key, put_text, string, string_or_null},
+    inline,
+    json::{Reader, Value, once, put_latin1, put_number},
+    kv,
+};
+use crate::frame::{StreamId, limits::MAX_INLINE};
 
 /// The head of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,7 +58,7 @@ pub enum HeadError {
     /// No origin-form path.
     #[error("the path is not in origin form (RFC 9112, 3.2.1)")]
     Path,
-    /// A status outside of 100 to 599.
+    /// A status that is neither 200 to 599 nor 101.
     #[error("{0} is no status of an answer")]
     Status(u64),
     /// A header name that is no lower-case token.
@@ -56,4 +67,268 @@ pub enum HeadError {
     /// A header value with a control character or a code point above U+00FF.
     #[error("the value of header {0} has a control character or a code point above U+00FF")]
     HeaderValue(usize),
+    /// More headers than can be held.
+    #[error("there are too many headers")]
+    TooManyHeaders,
+    /// An offered upgrade without its token.
+    #[error("the upgrade has no token that can be a header value")]
+    Upgrade,
+}
+
+/// Appends a request that opens the stream `id`. The token of [`Framing::Tunnel`] is the header `upgrade`.
+pub fn encode_request(out: &mut Vec<u8>, id: StreamId, head: &RequestHead, body: &Framing) {
+    open(out, "http", Some(id), "request");
+    put_text(out, "method", head.method.as_str());
+    put_text(out, "path", head.path.as_str());
+    put_headers(out, &head.headers);
+    if let (Framing::Tunnel, Some(token)) = (body, head.headers.get(header::UPGRADE)) {
+        put_key(out, "upgrade");
+        put_latin1(out, token.as_bytes());
+    }
+    put_body(out, body);
+    close(out);
+}
+
+/// Appends the answer to the request of the stream `id`.
+pub fn encode_response(out: &mut Vec<u8>, id: StreamId, head: &ResponseHead, body: &Framing) {
+    open(out, "http", Some(id), "response");
+    put_key(out, "status");
+    put_number(out, head.status.as_u16().into());
+    put_headers(out, &head.headers);
+    put_body(out, body);
+    close(out);
+}
+
+/// The bytes that an inline body adds to a message: what must fit the peer's `max_message` beside the head.
+#[must_use]
+pub fn inline_len(body: &[u8]) -> usize {
+    inline::field_len("body", body)
+}
+
+fn put_headers(out: &mut Vec<u8>, headers: &HeaderMap) {
+    put_key(out, "headers");
+    out.push(b'[');
+    for (index, (name, value)) in headers.iter().enumerate() {
+        out.extend_from_slice(if index == 0 { b"[\"" } else { b",[\"" });
+        out.extend_from_slice(name.as_str().as_bytes());
+        out.extend_from_slice(b"\",");
+        put_latin1(out, value.as_bytes());
+        out.push(b']');
+    }
+    out.push(b']');
+}
+
+fn put_body(out: &mut Vec<u8>, body: &Framing) {
+    match body {
+        Framing::Empty | Framing::Tunnel => {}
+        Framing::Inline(bytes) => {
+            out.push(b',');
+            inline::put_field(out, "body", bytes);
+        }
+        Framing::Stream => out.extend_from_slice(b",\"body_stream\":true"),
+    }
+}
+
+/// Reads a payload of type `http`; `None`: an action that is not known here.
+pub(super) fn read(
+    action: Option<&str>,
+    id: RequestId,
+    reader: &mut Reader<'_>,
+) -> Result<Option<Parsed>, MessageError> {
+    if is_action(action, "request") {
+        let id = id.required()?;
+        let (head, body) = Fields::read(reader)?.into_request()?;
+        return Ok(Some(Parsed::Request { id, head, body }));
+    }
+    if is_action(action, "response") {
+        let id = id.required()?;
+        let (head, body) = Fields::read(reader)?.into_response()?;
+        return Ok(Some(Parsed::Response { id, head, body }));
+    }
+    if is_action(action, "error") {
+        return kv::read_answer(id, reader);
+    }
+    Ok(None)
+}
+
+/// The fields of a head, as they came.
+#[derive(Default)]
+struct Fields<'a> {
+    action: Option<&'a str>,
+    method: Option<Cow<'a, str>>,
+    path: Option<Cow<'a, str>>,
+    status: Option<u64>,
+    headers: Option<Result<HeaderMap, HeadError>>,
+    upgrade: Option<Option<Cow<'a, str>>>,
+    body: Option<Option<Cow<'a, str>>>,
+    body_base64: Option<Option<Cow<'a, str>>>,
+    body_stream: Option<bool>,
+}
+
+impl<'a> Fields<'a> {
+    fn read(reader: &mut Reader<'a>) -> Result<Self, MessageError> {
+        let mut fields = Self::default();
+        let mut members = reader.enter_object()?;
+        while let Some(key) = reader.next_key(&mut members)? {
+            match &*key {
+                "action" => once(&mut fields.action, "action", reader.skip()?)?,
+                "method" => once(&mut fields.method, "method", string(reader, "method")?)?,
+                "path" => once(&mut fields.path, "path", string(reader, "path")?)?,
+                "status" => once(&mut fields.status, "status", number(reader, "status")?)?,
+                "headers" => once(&mut fields.headers, "headers", read_headers(reader)?)?,
+                "upgrade" => once(&mut fields.upgrade, "upgrade", string_or_null(reader, "upgrade")?)?,
+                "body" => once(&mut fields.body, "body", string_or_null(reader, "body")?)?,
+                "body_base64" => {
+                    once(&mut fields.body_base64, "body_base64", string_or_null(reader, "body_base64")?)?;
+                }
+                "body_stream" => once(&mut fields.body_stream, "body_stream", read_flag(reader)?)?,
+                _ => {
+                    reader.skip()?;
+                }
+            }
+        }
+        Ok(fields)
+    }
+
+    fn into_request(mut self) -> Result<(Result<RequestHead, HeadError>, Framing), MessageError> {
+        let method = self.method.take().ok_or(MessageError::MissingField("method"))?;
+        let path = self.path.take().ok_or(MessageError::MissingField("path"))?;
+        let headers = self.headers.take().unwrap_or_else(|| Ok(HeaderMap::new()));
+        let upgrade = self.upgrade.take().flatten();
+        let framing = self.framing(upgrade.is_some())?;
+        let head = Method::from_bytes(method.as_bytes()).map_err(|_| HeadError::Method).and_then(|method| {
+            let mut headers = headers?;
+            if let Some(token) = upgrade {
+                let token = latin1(&token).and_then(|token| HeaderValue::from_bytes(&token).ok());
+                headers.insert(header::UPGRADE, token.ok_or(HeadError::Upgrade)?);
+            }
+            Ok(RequestHead { method, path: parse_path(path.as_bytes())?, headers })
+        });
+        Ok((head, framing))
+    }
+
+    fn into_response(mut self) -> Result<(Result<ResponseHead, HeadError>, Framing), MessageError> {
+        let status = self.status.take().ok_or(MessageError::MissingField("status"))?;
+        let headers = self.headers.take().unwrap_or_else(|| Ok(HeaderMap::new()));
+        let framing = self.framing(status == u64::from(StatusCode::SWITCHING_PROTOCOLS.as_u16()))?;
+        let head = parse_status(status).and_then(|status| Ok(ResponseHead { status, headers: headers? }));
+        Ok((head, framing))
+    }
+
+    fn framing(self, upgrade: bool) -> Result<Framing, MessageError> {
+        let inline = match (self.body.flatten(), self.body_base64.flatten()) {
+            (Some(_), Some(_)) => return Err(MessageError::TwoBodies),
+            (Some(text), None) => Some(inline::from_text(text)),
+            (None, Some(base64)) => Some(inline::from_base64(&base64).ok_or(MessageError::BadBase64)?),
+            (None, None) => None,
+        };
+        match (inline, self.body_stream == Some(true)) {
+            (Some(_), true) => Err(MessageError::TwoBodies),
+            (None, false) if upgrade => Ok(Framing::Tunnel),
+            _ if upgrade => Err(MessageError::UpgradeWithBody),
+            (Some(body), false) if body.len() > MAX_INLINE => Err(MessageError::InlineTooLarge(body.len())),
+            (Some(body), false) => Ok(Framing::Inline(body)),
+            (None, true) => Ok(Framing::Stream),
+            (None, false) => Ok(Framing::Empty),
+        }
+    }
+}
+
+fn read_flag(reader: &mut Reader<'_>) -> Result<bool, MessageError> {
+    match reader.value()? {
+        Value::Bool(flag) => Ok(flag),
+        Value::Null => Ok(false),
+        _ => Err(MessageError::WrongType { field: "body_stream", expected: "true or false" }),
+    }
+}
+
+/// Reads `[["name", "value"], …]` to its end, even after a bad header.
+fn read_headers(reader: &mut Reader<'_>) -> Result<Result<HeaderMap, HeadError>, MessageError> {
+    const WRONG: MessageError = MessageError::WrongType { field: "headers", expected: "an array of pairs" };
+    if reader.peek() != Some(b'[') {
+        reader.skip()?;
+        return Err(WRONG);
+    }
+    let mut headers = Ok(HeaderMap::new());
+    let mut index = 0;
+    let mut pairs = reader.enter_array()?;
+    while reader.next_element(&mut pairs)? {
+        let (name, value) = read_pair(reader)?.ok_or(WRONG)?;
+        if let Ok(map) = &mut headers {
+            let appended = match latin1(&value) {
+                Some(value) => append_header(map, index, name.as_bytes(), &value),
+                None => Err(HeadError::HeaderValue(index)),
+            };
+            if let Err(error) = appended {
+                headers = Err(error);
+            }
+        }
+        index += 1;
+    }
+    Ok(headers)
+}
+
+/// Reads one pair of strings; `None`: it is something else.
+fn read_pair<'a>(reader: &mut Reader<'a>) -> Result<Option<(Cow<'a, str>, Cow<'a, str>)>, MessageError> {
+    if reader.peek() != Some(b'[') {
+        return reader.skip().map(|_| None);
+    }
+    let mut members = reader.enter_array()?;
+    let mut pair = [None, None];
+    for slot in &mut pair {
+        if reader.next_element(&mut members)? {
+            if let Value::String(text) = reader.value()? {
+                *slot = Some(text);
+            }
+        } else {
+            return Ok(None);
+        }
+    }
+    if reader.next_element(&mut members)? {
+        return Ok(None);
+    }
+    let [name, value] = pair;
+    Ok(name.zip(value))
+}
+
+/// Each code point up to U+00FF as the byte of the same number; `None`: there is one above it.
+pub(super) fn latin1(text: &str) -> Option<Cow<'_, [u8]>> {
+    if text.is_ascii() {
+        return Some(Cow::Borrowed(text.as_bytes()));
+    }
+    text.chars().map(|char| u8::try_from(char).ok()).collect::<Option<Vec<u8>>>().map(Cow::Owned)
+}
+
+/// Adds one header as it came off the wire.
+pub(crate) fn append_header(
+    headers: &mut HeaderMap,
+    index: usize,
+    name: &[u8],
+    value: &[u8],
+) -> Result<(), HeadError> {
+    if name.iter().any(u8::is_ascii_uppercase) {
+        return Err(HeadError::HeaderName(index));
+    }
+    let name = HeaderName::from_bytes(name).map_err(|_| HeadError::HeaderName(index))?;
+    let value = HeaderValue::from_bytes(value).map_err(|_| HeadError::HeaderValue(index))?;
+    headers.try_append(name, value).map_err(|_| HeadError::TooManyHeaders)?;
+    Ok(())
+}
+
+/// Reads a path in origin form: visible ASCII that begins with `/`, with no fragment.
+pub(crate) fn parse_path(path: &[u8]) -> Result<PathAndQuery, HeadError> {
+    let origin_form =
+        path.first() == Some(&b'/') && path.iter().all(|byte| byte.is_ascii_graphic() && *byte != b'#');
+    if !origin_form {
+        return Err(HeadError::Path);
+    }
+    PathAndQuery::try_from(path).map_err(|_| HeadError::Path)
+}
+
+/// Reads a final status, or the 101 of an upgrade.
+pub(crate) fn parse_status(status: u64) -> Result<StatusCode, HeadError> {
+    match u16::try_from(status) {
+        Ok(code @ (101 | 200..=599)) => StatusCode::from_u16(code).map_err(|_| HeadError::Status(status)),
+        _ => Err(HeadError::Status(status)),
+    }
 }

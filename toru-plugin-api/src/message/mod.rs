@@ -9,7 +9,16 @@ pub mod lifecycle;
 pub mod log;
 pub mod v1;
 
+mod envelope;
+mod error;
+mod fields;
+mod inline;
+mod json;
+
 use crate::frame::StreamId;
+
+pub use envelope::parse;
+pub use error::MessageError;
 
 /// A version 2 message, as either side may receive it.
 #[derive(Debug, Clone, PartialEq)]
@@ -72,20 +81,4 @@ pub enum Parsed {
         /// `type` and `action` as they came, cut to 64 characters each.
         what: String,
     },
-}
-
-/// Why the text of a message frame is no message. A protocol error: the connection ends.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum MessageError {
-    // the codec's owner fills this in: one variant per cause, each with a stable `cause()` name
-}
-
-/// Reads the text of a message frame of version 2.
-///
-/// # Errors
-/// See [`MessageError`].
-pub fn parse(text: &[u8]) -> Result<Parsed, MessageError> {
-    let _ = text;
-    todo!("codec")
 }
