@@ -166,7 +166,7 @@ async fn each_broken_candidate_is_listed_with_its_reason_and_disturbs_nobody() {
     let mut scene = Scene::new();
     scene.config.metadata_timeout = Duration::from_millis(200);
     scene.plugin("ok", "ok").plugin("no-config", "ok").plugin_at("route", "/r", "ok");
-    scene.manifest("no-toml", "id = \"no-toml\nname");
+    scene.manifest("no-toml", "id = = 3");
     scene.manifest(
         "no-program",
         "id = \"no-program\"\nname = \"n\"\nversion = \"1\"\nroute = \"/n\"\nprotocol = 2\nexec = [\"./absent\"]\n",

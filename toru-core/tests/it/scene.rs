@@ -2,7 +2,9 @@
 
 use std::{
     fs,
+    os::fd::OwnedFd,
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 
@@ -10,12 +12,12 @@ use bytes::Bytes;
 use http::{Request, StatusCode};
 use http_body_util::{BodyExt, Empty};
 use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
     io::Errno,
     process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open},
 };
 use serde_json::Value;
 use tempfile::TempDir;
-use tokio::io::unix::AsyncFd;
 use toru_core::{
     Config, PluginService, PluginSupervisor, RestartPolicy, RestartSettings,
     event::EventType,
@@ -166,22 +168,27 @@ pub(crate) async fn get(service: &mut PluginService, path: &str) -> (StatusCode,
 
 /// A process that is watched until it ends, whoever its parent is.
 pub(crate) struct Watched {
-    pidfd: AsyncFd<std::os::fd::OwnedFd>,
+    pidfd: Arc<OwnedFd>,
 }
 
 impl Watched {
     /// `None` when it has ended already.
     pub(crate) fn of(pid: u32) -> Option<Self> {
         let pid = Pid::from_raw(i32::try_from(pid).unwrap()).unwrap();
-        match pidfd_open(pid, PidfdFlags::NONBLOCK) {
-            Ok(pidfd) => Some(Self { pidfd: AsyncFd::new(pidfd).unwrap() }),
+        match pidfd_open(pid, PidfdFlags::empty()) {
+            Ok(pidfd) => Some(Self { pidfd: Arc::new(pidfd) }),
             Err(Errno::SRCH) => None,
             Err(error) => panic!("{error}"),
         }
     }
 
     pub(crate) async fn gone(&self) {
-        drop(within(self.pidfd.readable()).await.unwrap());
+        let pidfd = self.pidfd.clone();
+        let ended = tokio::task::spawn_blocking(move || {
+            let limit = Timespec::try_from(HANG).unwrap();
+            poll(&mut [PollFd::new(&pidfd, PollFlags::IN)], Some(&limit)).unwrap()
+        });
+        assert_eq!(ended.await.unwrap(), 1, "the process lives on");
     }
 }
 
