@@ -1,5 +1,7 @@
 //! What can only be seen from a process of one's own: leaks, and the death of the host.
 
+#![allow(clippy::unwrap_used, reason = "clippy sees the helpers of an integration test as no test code")]
+
 use std::{
     env, fs,
     io::{BufRead, BufReader},

@@ -1,11 +1,11 @@
 //! The operator's settings of a plugin, over its own defaults.
 
-use std::path::Path;
+use std::{io, path::Path};
 
 use serde_json::{Map, Value};
 use toru_plugin_api::metadata::parse_settings;
 
-use super::{Problem, folder::is_absent, safety::read_small_file};
+use super::{Problem, safety::read_small_file};
 
 /// The settings that a plugin gets: `<data_dir>/config/<id>.toml` merged key by key over the `[config]` of its metadata.
 /// Tables are merged into tables; any other value replaces the default. No file: the defaults. Blocking.
@@ -21,7 +21,7 @@ pub fn config_for(
     let invalid = |why: String| Problem::new("config_invalid", format!("{}: {why}", path.display()));
     let text = match read_small_file(&path) {
         Ok(text) => text,
-        Err(error) if is_absent(&error) => return Ok(defaults.clone()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(defaults.clone()),
         Err(error) => return Err(invalid(format!("it cannot be read: {error}"))),
     };
     let settings = parse_settings(&text).map_err(|error| invalid(error.to_string()))?;

@@ -20,6 +20,8 @@ mod headers;
 mod path;
 mod problem;
 mod service;
+#[cfg(test)]
+mod tests;
 mod trace;
 
 pub use body::{AnswerBody, AnswerBodyError};

@@ -13,12 +13,9 @@ use toru_plugin_api::message::{
 
 use super::{LinkSetup, gate::EventGate};
 use crate::{
-    event::{EventBus, EventType},
+    event::{EventBus, EventType, is_event_name},
     log::PluginLog,
 };
-
-/// The longest name of a plugin's event, without `plugin.` (protocol section 6).
-const MAX_EVENT_NAME: usize = 64;
 
 /// A way in which an answer breaks the rules of HTTP.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,10 +51,6 @@ impl HostSide {
             events: setup.events.clone(),
             told: AtomicU8::new(0),
         })
-    }
-
-    pub(super) fn plugin_id(&self) -> &Arc<str> {
-        &self.plugin_id
     }
 
     /// Keeps a record that the plugin sent.
@@ -103,11 +96,6 @@ impl HostSide {
             self.events.emit(&self.plugin_id, EventType::BadAnswer, details);
         }
     }
-}
-
-fn is_event_name(name: &str) -> bool {
-    (1..=MAX_EVENT_NAME).contains(&name.len())
-        && name.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_' | b'.' | b'-'))
 }
 
 fn details_len(details: &Map<String, Value>) -> usize {

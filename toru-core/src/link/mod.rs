@@ -6,6 +6,8 @@
 mod gate;
 mod host_side;
 mod kv;
+#[cfg(test)]
+pub(crate) mod testing;
 mod v1;
 mod v2;
 
@@ -174,6 +176,16 @@ impl Link {
         let (news, receiver) = mpsc::channel(NEWS_WAITING);
         let link = v2::Link::open(socket, setup, news, runtime)?;
         Ok((Self(Version::Two(link)), receiver))
+    }
+
+    /// A version 2 link over any stream: what tests in simulated time need.
+    #[cfg(test)]
+    pub(crate) fn over<IO>(io: IO, setup: LinkSetup) -> (Self, mpsc::Receiver<LinkNews>)
+    where
+        IO: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
+    {
+        let (news, receiver) = mpsc::channel(NEWS_WAITING);
+        (Self(Version::Two(v2::Link::over(io, setup, news))), receiver)
     }
 
     /// A version 1 link: connects as soon as the plugin listens (retry from 1 ms, doubling to 50 ms), verifies the peer, sends `init`.

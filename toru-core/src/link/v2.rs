@@ -8,7 +8,14 @@ use std::{
 use bytes::Bytes;
 use http_body::Body;
 use serde_json::{Map, Value};
-use tokio::{net::UnixStream, runtime, sync::mpsc, task::JoinHandle, time::Instant};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::UnixStream,
+    runtime,
+    sync::mpsc,
+    task::JoinHandle,
+    time::Instant,
+};
 use toru_plugin_api::{
     driver::{BoxError, DriveError, Handle, Incoming, IncomingEvent, RequestBody, RequestError, drive},
     frame::{ResetCode, limits::MAX_INLINE},
@@ -57,22 +64,24 @@ impl Link {
     ) -> std::io::Result<Self> {
         let _context = runtime.enter();
         socket.set_nonblocking(true)?;
-        let socket = UnixStream::from_std(socket)?;
+        Ok(Self::over(UnixStream::from_std(socket)?, setup, news))
+    }
+
+    /// Over any stream, on the current runtime.
+    pub(super) fn over<IO>(io: IO, setup: LinkSetup, news: mpsc::Sender<LinkNews>) -> Self
+    where
+        IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
         let host = HostSide::new(&setup);
-        let shared = Arc::new(Shared { host: host.clone(), terms: OnceLock::new() });
+        let shared = Arc::new(Shared { host, terms: OnceLock::new() });
         let kv = KvService::new(setup.plugin_id, setup.kv, setup.settings.kv_timeout);
         let connection = Connection::host(setup.settings, setup.init, Instant::now().into_std());
-        let (handle, incoming, driver) = drive(socket, connection);
-        let served = Served {
-            handle: handle.clone(),
-            shared: shared.clone(),
-            kv,
-            gate: EventGate::new(Instant::now()),
-            news,
-        };
-        let driver = runtime.spawn(driver);
-        runtime.spawn(served.run(incoming, driver));
-        Ok(Self { handle, shared })
+        let (handle, incoming, driver) = drive(io, connection);
+        let gate = EventGate::new(Instant::now());
+        let served = Served { handle: handle.clone(), shared: shared.clone(), kv, gate, news };
+        let driver = tokio::spawn(driver);
+        tokio::spawn(served.run(incoming, driver));
+        Self { handle, shared }
     }
 
     pub(super) fn host_side(&self) -> &Arc<HostSide> {

@@ -149,3 +149,221 @@ fn find_newline(bytes: &[u8]) -> Option<usize> {
     }
     bytes.iter().position(|byte| *byte == b'\n')
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        fs,
+        pin::Pin,
+        task::{Context, Poll},
+    };
+
+    use serde_json::{Map, json};
+    use tempfile::TempDir;
+    use tokio::io::{AsyncWriteExt, ReadBuf, duplex};
+    use toru_plugin_api::message::log::Level;
+
+    use super::*;
+    use crate::{
+        config::Config,
+        log::{LogQuery, LogRecord, Logs},
+    };
+
+    const PID: u32 = 7;
+
+    fn logs(change: impl FnOnce(&mut Config)) -> (TempDir, Logs) {
+        let folder = tempfile::tempdir().unwrap();
+        let mut config = Config::new(folder.path().join("plugins"), folder.path());
+        change(&mut config);
+        let logs = Logs::open(&config).unwrap();
+        (folder, logs)
+    }
+
+    async fn newest(log: &PluginLog, count: usize) -> Vec<LogRecord> {
+        log.query(LogQuery { page: 1, page_size: count, level: Level::Trace }).await.unwrap()
+    }
+
+    async fn messages(log: &PluginLog) -> Vec<String> {
+        newest(log, 1_000).await.into_iter().rev().map(|record| record.message).collect()
+    }
+
+    /// All that a process writes in pieces of this many bytes, and then its end.
+    async fn split(text: &[u8], piece: usize, max: usize) -> Vec<(String, bool)> {
+        let mut lines = Lines::new(max);
+        let mut split = Vec::new();
+        let mut each =
+            |line: &[u8], is_cut: bool| split.push((String::from_utf8(line.to_vec()).unwrap(), is_cut));
+        for piece in text.chunks(piece) {
+            lines.push(piece, &mut each);
+        }
+        lines.finish(&mut each);
+        split
+    }
+
+    #[tokio::test]
+    async fn lines_are_the_same_wherever_the_reads_fall() {
+        let text = b"one\n\n12345678\n123456789\n1234567890123456789\nlast";
+        let expected = [
+            ("one", false),
+            ("", false),
+            ("12345678", false),
+            ("12345678", true),
+            ("12345678", true),
+            ("last", false),
+        ]
+        .map(|(line, is_cut)| (line.to_owned(), is_cut));
+        for piece in 1..=text.len() {
+            assert_eq!(split(text, piece, 8).await, expected, "pieces of {piece}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_captured_line_is_readable_at_once_by_the_api_and_by_an_outside_agent() {
+        let (folder, logs) = logs(|_| ());
+        let log = logs.plugin("hello");
+        let (mut plugin, pipe) = duplex(64);
+        let capture = tokio::spawn({
+            let log = log.clone();
+            async move { log.capture_stdout(PID, pipe).await }
+        });
+        plugin.write_all(b"{\"message\":\"up\",\"level\":\"debug\",\"port\":1}\nunfinished").await.unwrap();
+        let mut records = newest(&log, 10).await;
+        while records.is_empty() {
+            tokio::task::yield_now().await;
+            records = newest(&log, 10).await;
+        }
+        assert_eq!(
+            (records[0].message.as_str(), records[0].level, records[0].pid),
+            ("up", Level::Debug, Some(PID))
+        );
+        assert_eq!(records[0].fields["port"], 1);
+        let file = fs::read_to_string(folder.path().join("logs/plugins/hello.log")).unwrap();
+        let record: serde_json::Value = serde_json::from_str(file.strip_suffix('\n').unwrap()).unwrap();
+        assert_eq!(record["plugin"], "hello");
+        drop(plugin);
+        capture.await.unwrap();
+        assert_eq!(messages(&log).await, ["up", "unfinished"]);
+    }
+
+    #[tokio::test]
+    async fn a_line_too_long_is_cut_and_marked_and_the_next_one_is_whole() {
+        let (_folder, logs) = logs(|config| config.log_line_max = 10);
+        let log = logs.plugin("hello");
+        log.capture(PID, &b"exactly 10\nexactly 10 and more\nnext\n"[..]).await;
+        assert_eq!(messages(&log).await, ["exactly 10", "exactly 10 […cut]", "next"]);
+    }
+
+    #[tokio::test]
+    async fn the_tail_holds_stderr_of_that_process_alone() {
+        let (_folder, logs) = logs(|_| ());
+        let log = logs.plugin("hello");
+        log.capture(PID, &b"Traceback:\n  line 1\nError: no \xff\n"[..]).await;
+        log.capture_stdout(PID, &b"hello from stdout\n"[..]).await;
+        log.capture(8, &b"another\n"[..]).await;
+        assert_eq!(log.tail(PID).as_deref(), Some("Traceback:\n  line 1\nError: no \u{FFFD}"));
+        assert_eq!(logs.plugin("hello").tail(8).as_deref(), Some("another"), "handles of one id are one log");
+        assert_eq!(log.tail(9), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn lines_past_the_rate_are_dropped_and_counted_in_one_record() {
+        let (_folder, logs) = logs(|config| config.log_lines_per_second = 3);
+        let log = logs.plugin("hello");
+        let (mut plugin, pipe) = duplex(1 << 10);
+        let capture = tokio::spawn({
+            let log = log.clone();
+            async move { log.capture(PID, pipe).await }
+        });
+        plugin.write_all("flood\n".repeat(10).as_bytes()).await.unwrap();
+        // The plugin is silent from here on; the summary must not wait for its next line.
+        tokio::time::sleep(std::time::Duration::from_millis(1_001)).await;
+        let dropped = "7 lines were dropped: the plugin logs more than 3 a second";
+        assert_eq!(messages(&log).await, ["flood", "flood", "flood", dropped]);
+        log.record(Some(PID), Level::Warn, "over the link", &Map::new());
+        plugin.write_all("flood\n".repeat(10).as_bytes()).await.unwrap();
+        drop(plugin);
+        capture.await.unwrap();
+        let expected =
+            ["over the link", "flood", "flood", "8 lines were dropped: the plugin logs more than 3 a second"];
+        assert_eq!(messages(&log).await[4..], expected, "the link and the pipes share the rate");
+        assert_eq!(newest(&log, 1).await[0].fields["dropped"], 8);
+    }
+
+    #[tokio::test]
+    async fn a_record_of_the_link_is_bounded_and_keeps_its_level() {
+        let (_folder, logs) = logs(|config| config.log_line_max = 100);
+        let log = logs.plugin("hello");
+        let fields = json!({"level": "trace", "plugin": "other", "n": 1}).as_object().unwrap().clone();
+        log.record(Some(PID), Level::Error, &"m".repeat(200), &fields);
+        let record = newest(&log, 1).await.remove(0);
+        assert_eq!((record.level, record.plugin.as_deref()), (Level::Error, Some("hello")));
+        assert_eq!(record.message, "m".repeat(100) + " […cut]");
+        assert_eq!(record.fields, json!({"n": 1}).as_object().unwrap().clone());
+    }
+
+    #[tokio::test]
+    async fn queries_go_over_the_rotated_files() {
+        let (folder, logs) = logs(|config| {
+            config.log_rotate_bytes = 1_000;
+            config.log_keep = 3;
+            config.log_lines_per_second = 1_000_000;
+        });
+        let log = logs.plugin("hello");
+        let text: String = (0..500).map(|n| format!("line {n}\n")).collect();
+        log.capture(PID, text.as_bytes()).await;
+        let files = fs::read_dir(folder.path().join("logs/plugins")).unwrap();
+        let mut names: Vec<_> = files.map(|file| file.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        assert_eq!(names, ["hello.log", "hello.log.1", "hello.log.2", "hello.log.3"]);
+        let kept = messages(&log).await;
+        assert!(kept.len() > 20, "{} lines", kept.len());
+        let expected: Vec<String> = (500 - kept.len()..500).map(|n| format!("line {n}")).collect();
+        assert_eq!(kept, expected);
+    }
+
+    #[tokio::test]
+    async fn an_id_that_no_plugin_may_have_stays_in_the_folder() {
+        let (folder, logs) = logs(|_| ());
+        let log = logs.plugin("../../x");
+        assert_eq!(log.path(), folder.path().join("logs/plugins/%2E%2E%2F%2E%2E%2Fx.log"));
+    }
+
+    /// Gives the same byte, so many times.
+    struct Flood {
+        left: usize,
+    }
+
+    impl AsyncRead for Flood {
+        fn poll_read(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            buf: &mut ReadBuf<'_>,
+        ) -> Poll<io::Result<()>> {
+            let read = buf.remaining().min(self.left);
+            buf.initialize_unfilled_to(read).fill(b'x');
+            buf.advance(read);
+            self.left -= read;
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    #[tokio::test]
+    async fn a_flood_without_a_newline_is_one_cut_line() {
+        let (_folder, logs) = logs(|_| ());
+        let log = logs.plugin("hello");
+        log.capture(PID, Flood { left: 64 << 20 }).await;
+        let kept = messages(&log).await;
+        assert_eq!(kept.len(), 1);
+        assert_eq!(kept[0].len(), (8 << 10) + " […cut]".len());
+        assert_eq!(log.tail(PID).unwrap().len(), 2 << 10);
+    }
+
+    #[test]
+    fn a_line_that_does_not_end_holds_no_more_than_the_bound() {
+        let mut lines = Lines::new(8 << 10);
+        for _ in 0..10_000 {
+            lines.push(&[b'x'; 4_096], &mut |_, _| ());
+            assert!(lines.held.capacity() <= 16 << 10, "{}", lines.held.capacity());
+        }
+    }
+}

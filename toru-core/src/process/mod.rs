@@ -31,7 +31,7 @@ pub struct Launch {
     pub program: Program,
     /// Where.
     pub cwd: PathBuf,
-    /// The whole environment.
+    /// The whole environment. Of a name that is given twice the last value counts.
     pub env: Vec<(OsString, OsString)>,
     /// Descriptors to pass on: the first becomes 3, the next 4, …
     pub inherit: Vec<OwnedFd>,

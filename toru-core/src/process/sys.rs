@@ -4,6 +4,7 @@
 //! place inherited descriptors at 3, 4, … without the risk of overwriting it. Here every number is known.
 
 use std::{
+    collections::BTreeMap,
     ffi::{CString, OsStr, OsString, c_char, c_int},
     fs::File,
     io::{self, Read},
@@ -94,7 +95,9 @@ impl Plan {
         let count = RawFd::try_from(inherit.len()).map_err(io::Error::other)?;
         let floor = FIRST_INHERITED + count;
         let [stdin, stdout, stderr] = stdio;
-        let variable = |(name, value): &(OsString, OsString)| {
+        // Of two equal names getenv(3) would see the first, but what is added later is meant to win.
+        let env: BTreeMap<_, _> = env.iter().map(|(name, value)| (name, value)).collect();
+        let variable = |(name, value): (&OsString, &OsString)| {
             let mut text = name.clone();
             text.push("=");
             text.push(value);
@@ -104,7 +107,7 @@ impl Plan {
         let args = args.iter().map(|arg| c_string("an argument", arg));
         Ok(Self {
             args: std::iter::once(Ok(path.clone())).chain(args).collect::<io::Result<_>>()?,
-            env: env.iter().map(variable).collect::<io::Result<_>>()?,
+            env: env.into_iter().map(variable).collect::<io::Result<_>>()?,
             cwd: c_string("its folder", cwd.as_os_str())?,
             stdio: [lift(stdin, floor)?, lift(stdout, floor)?, lift(stderr, floor)?],
             inherit: inherit.into_iter().map(|fd| lift(fd, floor)).collect::<io::Result<_>>()?,

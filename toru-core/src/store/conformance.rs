@@ -5,7 +5,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use bytes::Bytes;
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use serde_json::{Map, json};
 use toru_plugin_api::message::kv::{KvAnswer, KvCall, KvErrorCode, KvWrite};
 
@@ -312,24 +312,23 @@ pub async fn events(store: &dyn EventStore) {
 /// What is older is pruned, and a number is never given twice.
 pub async fn event_pruning(store: &dyn EventStore, clock: &Clock) {
     let week = Duration::from_secs(7 * 24 * 60 * 60);
-    let now = Timestamp::now();
-    let aged = |age: SignedDuration| Event {
+    let aged = |age: Duration| Event {
         plugin_id: "a".into(),
         event_type: EventType::Started,
-        timestamp: now - age,
+        timestamp: clock.before(age),
         details: Map::new(),
     };
-    let hour = SignedDuration::from_hours(1);
-    let ages = [hour * 24 * 8, hour * 24 * 7 + hour, hour * 24 * 7 - hour, SignedDuration::ZERO];
+    let hour = Duration::from_secs(60 * 60);
+    let ages = [2 * week, week + hour, week - hour, Duration::ZERO];
     store.append(ages.map(aged).to_vec()).await.expect("events are stored");
     assert_eq!(store.prune(week).await.expect("events are pruned"), 2);
     let kept = store.recent("a", 10).await.expect("events are read");
     assert_eq!(kept.len(), 2);
-    clock.advance(week + Duration::from_secs(60));
+    clock.advance(week + hour);
     assert_eq!(store.prune(week).await.expect("events are pruned"), 2);
     assert_eq!(store.prune(week).await.expect("events are pruned"), 0);
     assert_eq!(store.prune(Duration::MAX).await.expect("events are pruned"), 0);
-    store.append(vec![aged(SignedDuration::ZERO)]).await.expect("events are stored");
+    store.append(vec![aged(Duration::ZERO)]).await.expect("events are stored");
     assert!(store.recent("a", 1).await.expect("events are read")[0].id > kept[0].id);
 }
 

@@ -50,11 +50,6 @@ impl Host {
     pub(super) fn plugin_data_dir(&self, id: &str) -> PathBuf {
         absolute(&self.config.data_dir).join("plugins").join(id)
     }
-
-    /// The operator's settings of a plugin.
-    pub(super) fn settings_file(&self, id: &str) -> PathBuf {
-        self.config.data_dir.join("config").join(format!("{id}.toml"))
-    }
 }
 
 /// A plugin has a working folder of its own, so what it is told of must be absolute.

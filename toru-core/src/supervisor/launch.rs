@@ -186,6 +186,7 @@ impl Live {
 
     /// After the exit: what the links still had to tell, and the tail of stderr.
     pub(super) async fn last_words(&mut self) -> (Vec<LinksNews>, Option<String>) {
+        self.links.process_ended();
         let deadline = tokio::time::Instant::now() + LAST_WORDS;
         let mut news = Vec::new();
         while !self.links.is_lost() {

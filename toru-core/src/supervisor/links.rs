@@ -41,8 +41,8 @@ pub(super) struct Links {
     extra: Vec<ExtraLane>,
     /// How the further lanes are opened, once the first is ready.
     setup: LinkSetup,
-    /// Removed when the process is gone.
-    _folder: Option<SocketFolder>,
+    /// Of version 1; removed when the process is gone.
+    folder: Option<SocketFolder>,
 }
 
 #[derive(Debug)]
@@ -75,7 +75,7 @@ impl Links {
                 let socket = PathSocket { path: folder.socket(), process_group: pid };
                 let (link, news) = Link::open_v1(socket, setup.clone(), own);
                 let first = Lane { link, news: Some(news) };
-                Ok(Self { first, extra: Vec::new(), setup, _folder: Some(folder) })
+                Ok(Self { first, extra: Vec::new(), setup, folder: Some(folder) })
             }
             Sockets::Pairs(pairs) => {
                 let mut pairs = pairs.into_iter();
@@ -83,7 +83,7 @@ impl Links {
                 let (link, news) = Link::open_v2(socket, setup.clone(), own)?;
                 let waiting = |(socket, lane): (_, &Handle)| ExtraLane::Waiting(socket, lane.clone());
                 let extra = pairs.zip(lanes.iter().skip(1)).map(waiting).collect();
-                Ok(Self { first: Lane { link, news: Some(news) }, extra, setup, _folder: None })
+                Ok(Self { first: Lane { link, news: Some(news) }, extra, setup, folder: None })
             }
         }
     }
@@ -108,6 +108,13 @@ impl Links {
             if let ExtraLane::Opened { lane, .. } = lane {
                 lane.link.close();
             }
+        }
+    }
+
+    /// The process has ended: whatever is still unread may be told, but no connection is looked for any more.
+    pub(super) fn process_ended(&self) {
+        if self.folder.is_some() {
+            self.first.link.close();
         }
     }
 

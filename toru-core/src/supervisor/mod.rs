@@ -7,7 +7,7 @@
 //! | `task.rs` | the owner of one plugin: drives the machine, publishes the status |
 //! | `prepare.rs`, `launch.rs`, `links.rs` | from a candidate to a live process and its links |
 //! | `claims.rs` | who holds a route |
-//! | `settings.rs`, `folders.rs` | the operator's settings; private folders and the lock |
+//! | `folders.rs` | private folders, and the lock on the data folder |
 //!
 //! The facade reads published statuses and writes to mailboxes: nothing it does waits for a plugin, but `enable` and
 //! `disable` of that plugin, and `shutdown`.
@@ -21,7 +21,6 @@ mod launch;
 mod links;
 mod prepare;
 mod restart;
-mod settings;
 mod state;
 mod status;
 mod task;

@@ -5,7 +5,7 @@ use std::{path::PathBuf, sync::Arc};
 use serde_json::{Map, Value};
 use toru_plugin_api::{PluginMetadata, metadata::Transport};
 
-use super::{claims::Lease, folders, host::Host, settings, state::Failure};
+use super::{claims::Lease, folders, host::Host, state::Failure};
 use crate::{
     discovery::{self, Definition, Found, Problem},
     routes::{Endpoint, EndpointSettings},
@@ -104,14 +104,15 @@ async fn equip(
         Some(endpoint) if fits(&endpoint, &definition.metadata) => None,
         _ => Some(claim(host, &definition.metadata).await?),
     };
-    let (data_dir, settings_file) = (host.plugin_data_dir(id), host.settings_file(id));
-    let metadata = definition.clone();
+    let (own_dir, host_dir) = (host.plugin_data_dir(id), host.config.data_dir.clone());
+    let metadata = definition.metadata.clone();
     let (config, data_dir) = blocking(move || {
-        folders::make_private(&data_dir).map_err(|error| {
-            let path = data_dir.display();
+        folders::make_private(&own_dir).map_err(|error| {
+            let path = own_dir.display();
             Failure::new("data_dir", format!("{path}: the plugin's data folder cannot be made: {error}"))
         })?;
-        Ok((settings::load(&settings_file, metadata.metadata.config())?, data_dir))
+        let config = discovery::config_for(&host_dir, metadata.id(), metadata.config()).map_err(failure)?;
+        Ok((config, own_dir))
     })
     .await?;
     Ok(Prepared { definition, protocol, config, data_dir, lease })

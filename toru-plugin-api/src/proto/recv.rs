@@ -138,7 +138,12 @@ impl RecvHalf {
     }
 
     /// Takes a DATA frame.
-    pub(super) fn data(&mut self, bytes: Bytes, end: bool, raises: &mut Raises) -> Result<Arrival, DataFault> {
+    pub(super) fn data(
+        &mut self,
+        bytes: Bytes,
+        end: bool,
+        raises: &mut Raises,
+    ) -> Result<Arrival, DataFault> {
         match self.state {
             State::Head => return Err(DataFault::BeforeHead),
             State::Ended => return Err(DataFault::AfterEnd),

@@ -14,7 +14,10 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 
-use super::{StreamGone, window::{Overflow, Window}};
+use super::{
+    StreamGone,
+    window::{Overflow, Window},
+};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
@@ -64,7 +67,13 @@ pub(super) struct SendHalf {
 impl SendHalf {
     /// The direction of an answer whose head is to come.
     pub(super) fn awaiting_head(window: u32) -> Self {
-        Self { state: State::Head, queue: VecDeque::new(), credit: Window::new(window), finished: false, in_turn: false }
+        Self {
+            state: State::Head,
+            queue: VecDeque::new(),
+            credit: Window::new(window),
+            finished: false,
+            in_turn: false,
+        }
     }
 
     /// The direction of a request whose head is being sent.

@@ -65,10 +65,6 @@ impl Stream {
         }
     }
 
-    pub(super) fn is_http(&self) -> bool {
-        matches!(self.exchange, Exchange::Http { .. })
-    }
-
     pub(super) fn upgrade(&self) -> Upgrade {
         match self.exchange {
             Exchange::Http { upgrade, .. } => upgrade,

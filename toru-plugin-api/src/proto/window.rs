@@ -108,7 +108,9 @@ impl RecvWindow {
             self.raised += raise;
             credit += raise;
         }
-        self.open.grant(credit).expect("what was consumed had been granted, and a raise stays below the limit");
+        self.open
+            .grant(credit)
+            .expect("what was consumed had been granted, and a raise stays below the limit");
         Some(credit)
     }
 

@@ -9,6 +9,7 @@ use std::{
 };
 
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
+use rustix::fs::{Access, AtFlags, CWD};
 
 use super::fault::Fault;
 use crate::store::StoreError;
@@ -45,8 +46,8 @@ const MAX_CHECKED_BYTES: u64 = 64 << 20;
 /// How long the writer waits for a lock that another program holds, say a backup.
 const WRITER_BUSY: Duration = Duration::from_secs(5);
 
-/// The same for a reader, which may stand on a serving thread.
-const READER_BUSY: Duration = Duration::from_millis(100);
+/// The same for a reader, which may stand on a serving thread, and at the start, which should fail soon if it must.
+const SHORT_BUSY: Duration = Duration::from_millis(100);
 
 /// What the write-ahead log is cut back to when it is folded into the file, in bytes.
 const KEPT_LOG_BYTES: i64 = 16 << 20;
@@ -68,9 +69,13 @@ pub(super) fn writer(path: &Path) -> Result<Connection, StoreError> {
     if file.permissions().mode() & 0o077 != 0 {
         fs::set_permissions(path, Permissions::from_mode(0o600)).map_err(|error| io_error(path, &error))?;
     }
+    // SQLite would open a file that it cannot write for reading, and leave a log beside it that nobody can write. Asked by path,
+    // since closing a descriptor of the file would drop the locks of another connection of this process.
+    rustix::fs::accessat(CWD, path, Access::READ_OK | Access::WRITE_OK, AtFlags::EACCESS)
+        .map_err(|error| io_error(path, &error.into()))?;
     check_version(path)?;
     let refused = |error: rusqlite::Error| Fault::of(&error).at_start(path);
-    let mut connection = connect(path, WRITER_BUSY).map_err(refused)?;
+    let mut connection = connect(path).map_err(refused)?;
     use_write_ahead_log(&connection, path)?;
     if file.len() <= MAX_CHECKED_BYTES {
         check_structure(&connection, path)?;
@@ -80,30 +85,31 @@ pub(super) fn writer(path: &Path) -> Result<Connection, StoreError> {
         .transaction_with_behavior(TransactionBehavior::Immediate)
         .and_then(migrate)
         .map_err(refused)?;
+    connection.busy_timeout(WRITER_BUSY).map_err(refused)?;
     Ok(connection)
 }
 
 /// A connection that only reads, beside a writer that has opened the file.
 pub(super) fn reader(path: &Path) -> Result<Connection, StoreError> {
     let refused = |error: rusqlite::Error| Fault::of(&error).at_start(path);
-    let connection = connect(path, READER_BUSY).map_err(refused)?;
+    let connection = connect(path).map_err(refused)?;
     connection.pragma_update(None, "query_only", true).map_err(refused)?;
     Ok(connection)
 }
 
-fn connect(path: &Path, busy: Duration) -> rusqlite::Result<Connection> {
+fn connect(path: &Path) -> rusqlite::Result<Connection> {
     // A connection is used by one thread at a time, which is what NO_MUTEX asks for.
     let connection = Connection::open_with_flags(
         path,
         OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
     )?;
-    connection.busy_timeout(busy)?;
+    connection.busy_timeout(SHORT_BUSY)?;
     Ok(connection)
 }
 
 /// Refuses a newer schema before anything is changed.
 fn check_version(path: &Path) -> Result<(), StoreError> {
-    let version = connect(path, WRITER_BUSY)
+    let version = connect(path)
         .and_then(|connection| schema_version(&connection))
         .map_err(|error| Fault::of(&error).at_start(path))?;
     if version <= SCHEMA {
@@ -180,7 +186,7 @@ fn create_at(unnamed: &Path, path: &Path) -> Result<(), StoreError> {
         .mode(0o600)
         .open(unnamed)
         .map_err(|error| io_error(path, &error))?;
-    let mut connection = connect(unnamed, WRITER_BUSY).map_err(refused)?;
+    let mut connection = connect(unnamed).map_err(refused)?;
     connection.pragma_update(None, "synchronous", "FULL").map_err(refused)?;
     connection.transaction().and_then(migrate).map_err(refused)?;
     connection.close().map_err(|(_, error)| refused(error))?;

@@ -73,7 +73,8 @@ impl Writer {
         }
     }
 
-    fn write(&mut self, jobs: Vec<Job>) {
+    /// Does these jobs and answers each.
+    pub(super) fn write(&mut self, jobs: Vec<Job>) {
         match self.transact(&jobs) {
             Ok(answers) => {
                 for (job, answer) in jobs.into_iter().zip(answers) {

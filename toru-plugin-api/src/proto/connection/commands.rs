@@ -192,7 +192,10 @@ impl Connection {
         if !self.draft_fits(0) {
             let error = KvError::new(
                 KvErrorCode::TooLarge,
-                format!("the answer is larger than the {} bytes that the caller accepts", self.peer.max_message),
+                format!(
+                    "the answer is larger than the {} bytes that the caller accepts",
+                    self.peer.max_message
+                ),
             );
             kv::encode_error(self.queue.draft(), id, &error);
         }

@@ -175,11 +175,7 @@ impl Connection {
             ids: Ids::new(side),
             streams: Streams::default(),
             raises: Raises::new(),
-            timers: Timers::new(
-                settings.response_timeout,
-                settings.body_idle_timeout,
-                settings.kv_timeout,
-            ),
+            timers: Timers::new(settings.response_timeout, settings.body_idle_timeout, settings.kv_timeout),
             pings: Pings::new(settings.ping_interval, settings.ping_unhealthy, settings.ping_dead),
             queue: Queue::default(),
             in_work: InWork::default(),

@@ -4,9 +4,7 @@ use std::time::Instant;
 
 use super::Connection;
 use crate::{
-    frame::{
-        StreamId, TransmitBuf, encode_credit, encode_data, encode_head, encode_message, encode_reset,
-    },
+    frame::{StreamId, TransmitBuf, encode_credit, encode_data, encode_head, encode_message, encode_reset},
     proto::{Event, queue::Control},
 };
 

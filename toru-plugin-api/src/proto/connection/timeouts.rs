@@ -43,8 +43,9 @@ impl Connection {
     fn peer_can_answer(&self) -> bool {
         debug_assert!(self.side == Side::Host || self.pings.next().is_none(), "only the host pings");
         self.peer.max_streams > 1
-            || self.streams.iter().all(|(id, stream)| {
-                stream.closed || stream.reset_sent || !self.ids.is_own(id)
-            })
+            || self
+                .streams
+                .iter()
+                .all(|(id, stream)| stream.closed || stream.reset_sent || !self.ids.is_own(id))
     }
 }
