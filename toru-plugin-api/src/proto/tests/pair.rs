@@ -80,7 +80,7 @@ pub(super) struct Pair {
     to_plugin: Wire,
     host_events: VecDeque<Event>,
     plugin_events: VecDeque<Event>,
-    /// The most bytes of DATA that were on their way to one side at once.
+    /// The protocol error that one of them met.
     pub(super) error: Option<ConnectionError>,
 }
 
@@ -131,8 +131,8 @@ impl Pair {
     /// Moves bytes until both ends have nothing to say. No timer expires but by `pass`.
     pub(super) fn drive(&mut self) {
         for _ in 0..MOST_STEPS {
-            let wrote = write(&mut self.host, &mut self.to_plugin, self.now + self.latency)
-                | write(&mut self.plugin, &mut self.to_host, self.now + self.latency);
+            let wrote = write(&mut self.host, &mut self.to_plugin, self.now, self.latency)
+                | write(&mut self.plugin, &mut self.to_host, self.now, self.latency);
             let read = self.deliver();
             self.collect();
             if !wrote && !read {
@@ -239,14 +239,14 @@ fn drain(connection: &mut Connection, id: StreamId, now: Instant) -> (usize, Rea
     panic!("a body without an end");
 }
 
-fn write(from: &mut Connection, wire: &mut Wire, at: Instant) -> bool {
+fn write(from: &mut Connection, wire: &mut Wire, now: Instant, latency: Duration) -> bool {
     let mut out = TransmitBuf::default();
-    let wrote = from.poll_transmit(&mut out, WRITE, at);
+    let wrote = from.poll_transmit(&mut out, WRITE, now);
     assert_eq!(wrote, out.has_remaining());
     if wrote {
         let mut bytes = BytesMut::with_capacity(out.remaining());
         bytes.extend_from_slice(&out.copy_to_bytes(out.remaining()));
-        wire.flight.push_back((at, bytes));
+        wire.flight.push_back((now + latency, bytes));
     }
     wrote
 }
