@@ -6,6 +6,7 @@ mod health;
 mod http;
 mod kv;
 mod lifecycle;
+mod operations;
 mod order;
 mod pair;
 mod simple;

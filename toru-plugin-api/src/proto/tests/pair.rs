@@ -14,7 +14,7 @@ use crate::{
         http::{RequestHead, ResponseHead},
         lifecycle::{Features, Init, Ready},
     },
-    proto::{Connection, ConnectionError, Event, OutgoingBody, Phase, Progress, ReadOutcome, Settings},
+    proto::{Connection, ConnectionError, Event, OutgoingBody, Phase, Progress, ReadOutcome, Settings, Side},
 };
 
 /// What a test may move before it counts as endless.
@@ -146,6 +146,35 @@ impl Pair {
         panic!("the pair never comes to rest");
     }
 
+    /// One side writes at most about `budget` bytes; nothing arrives.
+    pub(super) fn transmit(&mut self, side: Side, budget: usize) {
+        let (from, wire) = match side {
+            Side::Host => (&mut self.host, &mut self.to_plugin),
+            Side::Plugin => (&mut self.plugin, &mut self.to_host),
+        };
+        write_some(from, wire, budget, self.now, self.latency);
+    }
+
+    /// At most `bytes` of what is under way arrive at one side.
+    pub(super) fn arrive(&mut self, side: Side, mut bytes: usize) {
+        let (to, wire) = match side {
+            Side::Host => (&mut self.host, &mut self.to_host),
+            Side::Plugin => (&mut self.plugin, &mut self.to_plugin),
+        };
+        while let Some((_, flight)) = wire.flight.front_mut().filter(|_| bytes > 0) {
+            let part = flight.split_to(bytes.min(flight.len()));
+            if flight.is_empty() {
+                wire.flight.pop_front();
+            }
+            bytes -= part.len();
+            wire.arrived.unsplit(part);
+            match handle(to, wire, self.now) {
+                Ok(()) => {}
+                Err(error) => self.error = Some(error),
+            }
+        }
+    }
+
     fn deliver(&mut self) -> bool {
         let (now, split) = (self.now, self.split);
         let (host, plugin) = (&mut self.host, &mut self.plugin);
@@ -240,8 +269,18 @@ fn drain(connection: &mut Connection, id: StreamId, now: Instant) -> (usize, Rea
 }
 
 fn write(from: &mut Connection, wire: &mut Wire, now: Instant, latency: Duration) -> bool {
+    write_some(from, wire, WRITE, now, latency)
+}
+
+fn write_some(
+    from: &mut Connection,
+    wire: &mut Wire,
+    budget: usize,
+    now: Instant,
+    latency: Duration,
+) -> bool {
     let mut out = TransmitBuf::default();
-    let wrote = from.poll_transmit(&mut out, WRITE, now);
+    let wrote = from.poll_transmit(&mut out, budget, now);
     assert_eq!(wrote, out.has_remaining());
     if wrote {
         let mut bytes = BytesMut::with_capacity(out.remaining());
@@ -257,11 +296,16 @@ fn read(to: &mut Connection, wire: &mut Wire, split: usize, now: Instant) -> Res
         let (_, mut bytes) = wire.flight.pop_front().unwrap();
         while !bytes.is_empty() {
             wire.arrived.unsplit(bytes.split_to(split.min(bytes.len())));
-            while to.handle_input(&mut wire.arrived, now)? == Progress::More {}
+            handle(to, wire, now)?;
         }
         read = true;
     }
     Ok(read)
+}
+
+fn handle(to: &mut Connection, wire: &mut Wire, now: Instant) -> Result<(), ConnectionError> {
+    while to.handle_input(&mut wire.arrived, now)? == Progress::More {}
+    Ok(())
 }
 
 /// One end against frames made by hand.
