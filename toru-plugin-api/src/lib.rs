@@ -1,5 +1,29 @@
 //! The wire protocol of Toru and the SDK for plugins written in Rust.
 //!
+//! A whole plugin:
+//!
+//! ```no_run
+//! use toru_plugin_api::{HttpRequest, HttpResponse, PluginContext, PluginMetadata, PluginResult};
+//! use toru_plugin_api::{ServeError, ToruPlugin, async_trait, serve};
+//!
+//! struct Hello;
+//!
+//! #[async_trait]
+//! impl ToruPlugin for Hello {
+//!     fn metadata(&self) -> PluginMetadata {
+//!         PluginMetadata::new("hello", "Hello", "1.0.0", "/hello").expect("these keep the rules")
+//!     }
+//!     async fn handle_http(&self, _: &PluginContext, _: HttpRequest) -> PluginResult<HttpResponse> {
+//!         Ok(HttpResponse::text("Hello!"))
+//!     }
+//! }
+//!
+//! #[tokio::main(flavor = "current_thread")]
+//! async fn main() -> Result<(), ServeError> {
+//!     serve(Hello).await
+//! }
+//! ```
+//!
 //! | module | what is there | needs |
 //! |---|---|---|
 //! | [`metadata`] | `plugin.toml`: parsed once, valid ever after | nothing |
@@ -26,12 +50,14 @@ mod sys;
 
 #[cfg(feature = "plugin")]
 pub use async_trait::async_trait;
+/// The types of requests and answers, in the version that this crate uses.
+pub use http;
 pub use message::v1::{LifecycleInitPayload, Message, MessagePayload, PluginProtocol};
 pub use metadata::{Manifest, PluginMetadata};
 #[cfg(feature = "plugin")]
 pub use plugin::testing;
 #[cfg(feature = "plugin")]
 pub use plugin::{
-    Body, HttpRequest, HttpResponse, KvOp, PluginContext, PluginError, PluginKvStore, PluginResult,
-    ServeError, ToruPlugin, serve, serve_service,
+    Body, BodySender, HttpRequest, HttpResponse, KvOp, PluginContext, PluginError, PluginKvStore,
+    PluginResult, ServeError, ToruPlugin, serve, serve_service,
 };

@@ -1,8 +1,36 @@
 //! `plugin.toml` and the metadata of a plugin: parsed once, valid ever after.
+//!
+//! ```
+//! use toru_plugin_api::PluginMetadata;
+//!
+//! let metadata = PluginMetadata::from_manifest(
+//!     r#"
+//!         id = "hello"
+//!         name = "Hello"
+//!         version = "0.1.0"
+//!         icon = "👋"
+//!         route = "/hello"
+//!         protocol = 2
+//!         exec = ["./hello"]
+//!     "#,
+//! )?;
+//! assert_eq!(metadata.route(), "/hello");
+//! # Ok::<(), toru_plugin_api::metadata::ManifestError>(())
+//! ```
 
 use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
+
+mod read;
+mod rules;
+#[cfg(test)]
+mod tests;
+mod tree;
+
+pub use rules::{
+    CONFIG_DEPTH_MAX, DEFAULT_ICON, ICON_MAX, ID_MAX, MANIFEST_MAX, NAME_MAX, ROUTE_MAX, VERSION_MAX,
+};
 
 /// How a plugin gets its socket (protocol section 2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
@@ -17,20 +45,24 @@ pub enum Transport {
 
 /// What a plugin says of itself: every key of `plugin.toml` but `exec` and `dev`. The fields can only be
 /// made by parsing, so they always hold the rules.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, serde::Serialize)]
 pub struct PluginMetadata {
     id: String,
     name: String,
     version: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
     author: Option<String>,
     icon: String,
     route: String,
     protocol: u32,
     protocol_min: u32,
     transport: Transport,
+    #[serde(skip_serializing_if = "Option::is_none")]
     frontend: Option<String>,
     raw_paths: bool,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     env: BTreeMap<String, String>,
+    #[serde(skip_serializing_if = "Map::is_empty")]
     config: Map<String, Value>,
 }
 
@@ -66,8 +98,28 @@ pub struct ManifestError {
     pub message: String,
 }
 
-#[allow(clippy::todo)]
 impl PluginMetadata {
+    /// States the metadata of a version 2 plugin in code, with the default icon.
+    ///
+    /// # Errors
+    /// A text breaks its rule.
+    pub fn new(id: &str, name: &str, version: &str, route: &str) -> Result<Self, ManifestError> {
+        read::metadata_from_texts([("id", id), ("name", name), ("version", version), ("route", route)])
+    }
+    /// The same with this author.
+    ///
+    /// # Errors
+    /// The text breaks its rule.
+    pub fn with_author(self, author: &str) -> Result<Self, ManifestError> {
+        Ok(Self { author: Some(read::author(author)?), ..self })
+    }
+    /// The same with this icon.
+    ///
+    /// # Errors
+    /// The text breaks its rule.
+    pub fn with_icon(self, icon: &str) -> Result<Self, ManifestError> {
+        Ok(Self { icon: read::icon(icon)?, ..self })
+    }
     /// Reads the metadata out of the text of a `plugin.toml`.
     ///
     /// # Errors
@@ -75,20 +127,23 @@ impl PluginMetadata {
     pub fn from_manifest(text: &str) -> Result<Self, ManifestError> {
         Ok(Manifest::parse(text)?.metadata)
     }
-    /// Reads what `--metadata` printed.
+    /// Reads what `--metadata` printed. A key that is null counts as absent. Metadata without `protocol` is that
+    /// of the original protocol, whose unknown keys are ignored; otherwise they are refused.
     ///
     /// # Errors
-    /// The text is no JSON or breaks a rule; `exec` and `dev` are refused.
+    /// The text is no JSON object, is longer than [`MANIFEST_MAX`] or breaks a rule; `exec` and `dev` are refused.
     pub fn from_json(text: &str) -> Result<Self, ManifestError> {
-        let _ = text;
-        todo!("metadata")
+        read::metadata_from_json(text)
     }
-    /// What `--metadata` prints.
+    /// What `--metadata` prints: one line, which [`from_json`](Self::from_json) reads back as the same value.
+    ///
+    /// # Panics
+    /// Never: text keys and finite numbers always have a form in JSON.
     #[must_use]
     pub fn to_json(&self) -> String {
-        todo!("metadata")
+        serde_json::to_string(self).expect("metadata holds text keys and finite numbers only")
     }
-    /// ASCII letters, digits, hyphen.
+    /// 1 to [`ID_MAX`] ASCII letters, digits and hyphens.
     #[must_use]
     pub fn id(&self) -> &str {
         &self.id
@@ -108,7 +163,7 @@ impl PluginMetadata {
     pub fn author(&self) -> Option<&str> {
         self.author.as_deref()
     }
-    /// An emoji or a short text.
+    /// An emoji or a short text; [`DEFAULT_ICON`] if the plugin names none.
     #[must_use]
     pub fn icon(&self) -> &str {
         &self.icon
@@ -128,7 +183,7 @@ impl PluginMetadata {
     pub fn protocol_min(&self) -> u32 {
         self.protocol_min
     }
-    /// How it gets its socket.
+    /// How it gets its socket. Version 1 knows no inherited socket, so this says something only where version 2 is spoken.
     #[must_use]
     pub fn transport(&self) -> Transport {
         self.transport
@@ -155,14 +210,29 @@ impl PluginMetadata {
     }
 }
 
-#[allow(clippy::todo)]
 impl Manifest {
     /// Reads the text of a `plugin.toml`.
     ///
     /// # Errors
-    /// The text is no TOML or breaks a rule.
+    /// The text is no TOML, is longer than [`MANIFEST_MAX`], has an unknown key or breaks a rule.
     pub fn parse(text: &str) -> Result<Self, ManifestError> {
-        let _ = text;
-        todo!("metadata")
+        read::manifest(text)
     }
+}
+
+/// Reads a TOML document of free settings, as an operator writes them over a plugin's `[config]`. Dates become text.
+///
+/// # Errors
+/// The text is no TOML, is longer than [`MANIFEST_MAX`], nests deeper than [`CONFIG_DEPTH_MAX`], or holds a number
+/// that JSON cannot.
+pub fn parse_settings(text: &str) -> Result<Map<String, Value>, ManifestError> {
+    read::settings(text)
+}
+
+/// Holds a text against the rule of ids, for what is named by one: a folder, a file, a route of the API.
+///
+/// # Errors
+/// The text is no id.
+pub fn check_id(text: &str) -> Result<(), ManifestError> {
+    read::check_id(text)
 }

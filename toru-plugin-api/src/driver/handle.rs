@@ -1,0 +1,271 @@
+//! What an application commands a connection with.
+
+use std::{future::poll_fn, pin::pin, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use http_body::Body;
+
+use super::{
+    BoxError, RecvBody,
+    pump::pump,
+    shared::{Answer, ResetOnDrop, Shared, State, Stream, StreamKey, now},
+};
+use crate::{
+    frame::{Limits, ResetCode, StreamId},
+    message::{
+        event::EventMessage,
+        http::{HeadError, RequestHead, ResponseHead},
+        kv::{KvAnswer, KvCall, KvError, KvErrorCode},
+        lifecycle::{Failed, Features, Pong},
+        log::LogMessage,
+    },
+    proto::{OpenError, OutgoingBody},
+};
+
+/// Commands a connection. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Handle {
+    shared: Arc<Shared>,
+}
+
+/// How a request's body comes from the application.
+#[derive(Debug)]
+pub enum RequestBody<B> {
+    /// None.
+    Empty,
+    /// All of it.
+    Full(Bytes),
+    /// Pulled as the link accepts it, by a task of its own.
+    Stream(B),
+}
+
+/// An answer.
+#[derive(Debug)]
+pub struct Response {
+    /// Its head.
+    pub head: ResponseHead,
+    /// Its body. Dropping it unread resets the stream.
+    pub body: RecvBody,
+}
+
+/// Why a request got no answer.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RequestError {
+    /// No stream could be opened; nothing was sent.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// The peer reset the stream before the answer's head.
+    #[error("the plugin gave up with code {}", .0.0)]
+    Reset(ResetCode),
+    /// The response timer expired.
+    #[error("no answer in time")]
+    TimedOut,
+    /// The answer's head is none.
+    #[error("the answer is not HTTP: {0}")]
+    Head(HeadError),
+    /// The client's body failed or stalled; the stream was reset.
+    #[error("the request's body failed")]
+    Body(#[source] BoxError),
+    /// The link ended without an answer.
+    #[error("the link ended before the answer")]
+    LinkLost,
+}
+
+impl Handle {
+    pub(super) fn new(shared: Arc<Shared>) -> Self {
+        Self { shared }
+    }
+
+    /// Sends a request and awaits the answer's head. Dropping the future resets the stream (`CANCELLED`).
+    ///
+    /// Waits while the link has no room or the peer's `max_streams` are open: the caller bounds how many wait. A streamed body
+    /// needs a tokio runtime around the call.
+    ///
+    /// # Errors
+    /// See [`RequestError`].
+    pub async fn request<B>(&self, head: RequestHead, body: RequestBody<B>) -> Result<Response, RequestError>
+    where
+        B: Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
+        let (outgoing, source) = match body {
+            RequestBody::Empty => (OutgoingBody::Empty, None),
+            RequestBody::Full(bytes) => (OutgoingBody::Full(bytes), None),
+            RequestBody::Stream(source) => (OutgoingBody::Stream, Some(source)),
+        };
+        let stream = self
+            .open((head, outgoing), |state, (head, body)| state.connection.request(head, body, now()))
+            .await?;
+        if let Some(source) = source {
+            tokio::spawn(pump_request(stream.clone(), source));
+        }
+        match answer(&stream).await {
+            Answer::Http(head, framing) => Ok(Response { head, body: RecvBody::new(framing, || stream) }),
+            Answer::Failed(error) => Err(error),
+            Answer::Kv(_) => unreachable!("an HTTP stream gets no KV answer"),
+        }
+    }
+
+    /// Makes a KV call. Dropping the future resets the stream; a write may have happened.
+    ///
+    /// # Errors
+    /// The peer's error, `timeout` or, when the link ends, `unavailable`.
+    pub async fn call_kv(&self, call: KvCall) -> Result<KvAnswer, KvError> {
+        let stream =
+            self.open(call, |state, call| state.connection.call_kv(call, now())).await.map_err(|error| {
+                match error {
+                    OpenError::TooLarge => KvError::new(KvErrorCode::TooLarge, error.to_string()),
+                    _ => KvError::new(KvErrorCode::Unavailable, error.to_string()),
+                }
+            })?;
+        match answer(&stream).await {
+            Answer::Kv(answer) => answer,
+            Answer::Failed(error) => Err(KvError::new(
+                KvErrorCode::Unavailable,
+                format!("{error}: a write may or may not have happened"),
+            )),
+            Answer::Http(..) => unreachable!("a KV stream gets no HTTP answer"),
+        }
+    }
+
+    /// Opens a stream as soon as there is room for it.
+    async fn open<T: Clone>(
+        &self,
+        opening: T,
+        open: impl Fn(&mut State, T) -> Result<StreamId, OpenError>,
+    ) -> Result<Stream, OpenError> {
+        let mut opening = Some(opening);
+        loop {
+            // Made before the look: a change after it is not missed.
+            let room = self.shared.room.notified();
+            if let Some(opened) = self.shared.command(|state| try_open(state, &mut opening, &open)) {
+                return Ok(Stream::adopt(self.shared.clone(), opened?));
+            }
+            room.await;
+        }
+    }
+
+    /// Sends a log record; false: dropped.
+    pub fn log(&self, log: &LogMessage) -> bool {
+        self.shared.command(|state| state.connection.log(log))
+    }
+
+    /// Sends an event; false: dropped.
+    pub fn event(&self, event: &EventMessage) -> bool {
+        self.shared.command(|state| state.connection.event(event))
+    }
+
+    /// Plugin: answers `init` with `ready`.
+    pub fn ready(&self) {
+        self.shared.command(|state| state.connection.ready(now()));
+    }
+
+    /// Plugin: answers `init` with `failed`.
+    pub fn fail(&self, failed: Failed) {
+        self.shared.command(|state| state.connection.fail(failed, now()));
+    }
+
+    /// Plugin: what pongs say from now on.
+    pub fn set_pong(&self, pong: Pong) {
+        self.shared.command(|state| state.connection.set_pong(pong));
+    }
+
+    /// Plugin: takes no new streams and asks for a successor.
+    pub fn drain(&self, reason: &str) {
+        self.shared.command(|state| state.connection.drain(reason));
+    }
+
+    /// Host: asks the plugin to finish and exit.
+    pub fn shutdown(&self, grace: Duration) {
+        self.shared.command(|state| state.connection.shutdown(grace));
+    }
+
+    /// Writes what is queued (for at most one second), then closes the socket; open streams end as by link loss.
+    pub fn close(&self) {
+        self.shared.command(State::close);
+    }
+
+    /// Resolves when the connection has ended.
+    pub async fn closed(&self) {
+        loop {
+            let ended = self.shared.ended.notified();
+            if self.is_closed() {
+                return;
+            }
+            ended.await;
+        }
+    }
+
+    /// Whether it has ended.
+    pub fn is_closed(&self) -> bool {
+        self.shared.lock().has_ended()
+    }
+
+    /// Resolves when no stream is open, or the connection has ended. Cancel safe.
+    pub async fn idle(&self) {
+        loop {
+            let idle = self.shared.idle.notified();
+            if self.is_closed() || self.open_streams() == 0 {
+                return;
+            }
+            idle.await;
+        }
+    }
+
+    /// The features in force.
+    pub fn features(&self) -> Features {
+        self.shared.lock().connection.features().clone()
+    }
+
+    /// What the peer accepts.
+    pub fn peer_limits(&self) -> Limits {
+        self.shared.lock().connection.peer_limits()
+    }
+
+    /// Streams that are open, whoever opened them.
+    pub fn open_streams(&self) -> usize {
+        self.shared.lock().connection.open_streams()
+    }
+}
+
+/// One try to open a stream; `None`: there is no room yet, and `opening` is kept for the next try.
+fn try_open<T: Clone>(
+    state: &mut State,
+    opening: &mut Option<T>,
+    open: impl Fn(&mut State, T) -> Result<StreamId, OpenError>,
+) -> Option<Result<StreamKey, OpenError>> {
+    if state.is_over() {
+        return Some(Err(OpenError::NotOpen));
+    }
+    if !state.connection.has_room() {
+        return None;
+    }
+    // Only when the stream may not open is what opens it copied for another try.
+    let this_try = if state.surely_opens() { opening.take() } else { opening.clone() };
+    match open(state, this_try.expect("kept until it has opened a stream")) {
+        Ok(id) => Some(Ok(state.opened(id))),
+        Err(OpenError::Full) if opening.is_some() => None,
+        Err(error) => Some(Err(error)),
+    }
+}
+
+/// Awaits what came for who asked. Dropped before that, it resets the stream.
+async fn answer(stream: &Stream) -> Answer {
+    let guard = ResetOnDrop::new(stream, ResetCode::CANCELLED);
+    let answer = poll_fn(|cx| stream.shared.lock().poll_answer(stream.key, cx)).await;
+    guard.disarm();
+    answer
+}
+
+/// Moves a request's body; when its source fails, who asked is told.
+async fn pump_request<B>(stream: Stream, body: B)
+where
+    B: Body<Data = Bytes>,
+    B::Error: Into<BoxError>,
+{
+    if let Err(error) = pump(&stream, pin!(body)).await {
+        let key = stream.key;
+        stream.shared.command(|state| state.fail(key, ResetCode::CANCELLED, RequestError::Body(error)));
+    }
+}

@@ -1,0 +1,299 @@
+//! The one engine: a link on one side, a service on the other.
+
+use std::{
+    any::Any,
+    future::{Future, poll_fn},
+    panic::{AssertUnwindSafe, catch_unwind},
+    pin::{Pin, pin},
+    task::{Context, Poll, Waker},
+};
+
+use bytes::Bytes;
+use serde_json::Map;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    runtime::{Handle as Runtime, RuntimeFlavor},
+    task::JoinHandle,
+};
+use tower_service::Service;
+
+use super::{
+    Body, HttpResponse, KvOp, PluginContext, PluginError, PluginResult, ServeError,
+    error::{internal_text, with_sources},
+};
+use crate::{
+    driver::{
+        BoxError, DriveError, Handle, Incoming, IncomingEvent, IncomingKv, IncomingRequest, Responder, drive,
+    },
+    message::{
+        http::{RequestHead, ResponseHead},
+        kv::{KvAnswer, KvError, KvErrorCode},
+        lifecycle::{Init, Shutdown},
+        log::Level,
+    },
+    proto::{Connection, Settings},
+};
+
+/// What a plugin does beside answering requests.
+pub(super) trait Hooks: Clone + Send + Sync + 'static {
+    fn init(&self, context: &PluginContext) -> impl Future<Output = PluginResult<()>> + Send;
+    fn kv(&self, context: &PluginContext, op: KvOp) -> impl Future<Output = PluginResult<KvAnswer>> + Send;
+}
+
+/// How a plugin came to its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum End {
+    /// The host asked for it.
+    Shutdown,
+    /// The host closed the link without asking.
+    LinkLost,
+}
+
+/// Runs a plugin over `io` until its end.
+pub(super) async fn run<IO, S, B, H>(
+    io: IO,
+    settings: Settings,
+    service: S,
+    hooks: H,
+) -> Result<End, ServeError>
+where
+    IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    S: Service<http::Request<Body>, Response = http::Response<B>> + Clone + Send + Sync + 'static,
+    S::Error: Into<BoxError>,
+    S::Future: Send,
+    B: http_body::Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+    H: Hooks,
+{
+    let connection = Connection::plugin(settings, tokio::time::Instant::now().into_std());
+    let (handle, mut incoming, driver) = drive(io, connection);
+    let link = Link { handle, driver: tokio::spawn(driver) };
+    let Some(init) = await_init(&mut incoming).await else { return link.lost().await };
+    let context = PluginContext::new(init, link.handle.clone());
+    let early_end = tokio::select! {
+        biased;
+        outcome = hooks.init(&context) => match outcome {
+            Ok(()) => None,
+            Err(error) => return link.refuse(error).await,
+        },
+        end = await_end(&mut incoming) => Some(end),
+    };
+    match early_end {
+        None => link.handle.ready(),
+        Some(Some(shutdown)) => return link.finish(shutdown).await,
+        Some(None) => return link.lost().await,
+    }
+    let engine = Engine { service, hooks, context, runs_inline: is_current_thread() };
+    match engine.serve(&mut incoming).await {
+        Some(shutdown) => link.finish(shutdown).await,
+        None => link.lost().await,
+    }
+}
+
+/// The plugin's end of the link, and the task that drives it.
+struct Link {
+    handle: Handle,
+    driver: JoinHandle<Result<(), DriveError>>,
+}
+
+impl Link {
+    /// Finishes what is in flight, within the grace; then closes.
+    async fn finish(self, shutdown: Shutdown) -> Result<End, ServeError> {
+        // What is not done by then is cut: the host's patience ends here.
+        let _ = tokio::time::timeout(shutdown.grace, self.handle.idle()).await;
+        self.handle.close();
+        // Shutting down is what was asked for: how the socket ended does not matter any more.
+        let _ = self.driver.await;
+        Ok(End::Shutdown)
+    }
+
+    async fn refuse(self, error: PluginError) -> Result<End, ServeError> {
+        let failed = error.into_failed();
+        self.handle.fail(failed.clone());
+        self.handle.close();
+        // The refusal is what counts, not how the socket ended after it.
+        let _ = self.driver.await;
+        Err(ServeError::Refused(failed))
+    }
+
+    async fn lost(self) -> Result<End, ServeError> {
+        match self.driver.await {
+            Ok(Ok(())) => Ok(End::LinkLost),
+            Ok(Err(error)) => Err(ServeError::Link(error)),
+            Err(panic) => std::panic::resume_unwind(panic.into_panic()),
+        }
+    }
+}
+
+async fn await_init(incoming: &mut Incoming) -> Option<Init> {
+    loop {
+        if let IncomingEvent::Init(init) = incoming.next().await? {
+            return Some(*init);
+        }
+    }
+}
+
+/// Resolves when the host ends the plugin, or the link.
+async fn await_end(incoming: &mut Incoming) -> Option<Shutdown> {
+    loop {
+        if let IncomingEvent::Shutdown(shutdown) = incoming.next().await? {
+            return Some(shutdown);
+        }
+    }
+}
+
+/// On one thread a task of its own gains nothing until the handler waits, and costs a wake-up. On several it may run elsewhere.
+fn is_current_thread() -> bool {
+    Runtime::current().runtime_flavor() == RuntimeFlavor::CurrentThread
+}
+
+struct Engine<S, H> {
+    service: S,
+    hooks: H,
+    context: PluginContext,
+    runs_inline: bool,
+}
+
+impl<S, B, H> Engine<S, H>
+where
+    S: Service<http::Request<Body>, Response = http::Response<B>> + Clone + Send + Sync + 'static,
+    S::Error: Into<BoxError>,
+    S::Future: Send,
+    B: http_body::Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+    H: Hooks,
+{
+    /// Serves until the host ends the plugin; `None`: the link has ended.
+    async fn serve(&self, incoming: &mut Incoming) -> Option<Shutdown> {
+        loop {
+            match incoming.next().await? {
+                IncomingEvent::Request(request) => {
+                    self.start(handle_request(self.service.clone(), self.context.clone(), request));
+                }
+                IncomingEvent::Kv(call) => {
+                    self.start(handle_kv(self.hooks.clone(), self.context.clone(), call));
+                }
+                IncomingEvent::Shutdown(shutdown) => return Some(shutdown),
+                // What else there is concerns hosts, or is not known here.
+                _ => {}
+            }
+        }
+    }
+
+    fn start(&self, handler: impl Future<Output = ()> + Send + 'static) {
+        if !self.runs_inline {
+            tokio::spawn(handler);
+            return;
+        }
+        let mut handler = Box::pin(handler);
+        // The task polls it again at once, and gives it a waker that counts.
+        if handler.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending() {
+            tokio::spawn(handler);
+        }
+    }
+}
+
+/// Answers one request. When the client goes away the handler is dropped where it waits.
+async fn handle_request<S, B>(mut service: S, context: PluginContext, request: IncomingRequest)
+where
+    S: Service<http::Request<Body>, Response = http::Response<B>>,
+    S::Error: Into<BoxError>,
+    B: http_body::Body<Data = Bytes>,
+    B::Error: Into<BoxError>,
+{
+    let IncomingRequest { head, body, responder } = request;
+    let request = to_http(head, body.into(), context.clone());
+    let answered = tokio::select! {
+        biased;
+        answered = catch_panic(call(&mut service, request)) => answered,
+        () = responder.cancelled() => return,
+    };
+    let failure = match answered {
+        Ok(Ok(response)) => return respond(&context, responder, response).await,
+        Ok(Err(error)) => with_sources(&*error),
+        Err(panic) => format!("panicked: {panic}"),
+    };
+    log_failure(&context, "a handler failed", failure);
+    let response =
+        HttpResponse::text(internal_text()).with_status(http::StatusCode::INTERNAL_SERVER_ERROR).into_inner();
+    respond(&context, responder, response).await;
+}
+
+async fn call<S>(service: &mut S, request: http::Request<Body>) -> Result<S::Response, BoxError>
+where
+    S: Service<http::Request<Body>>,
+    S::Error: Into<BoxError>,
+{
+    poll_fn(|cx| service.poll_ready(cx)).await.map_err(Into::into)?;
+    service.call(request).await.map_err(Into::into)
+}
+
+fn to_http(head: RequestHead, body: Body, context: PluginContext) -> http::Request<Body> {
+    let mut request = http::Request::new(body);
+    *request.method_mut() = head.method;
+    *request.uri_mut() = head.path.into();
+    *request.headers_mut() = head.headers;
+    request.extensions_mut().insert(context);
+    request
+}
+
+/// Sends an answer. A body that panics has its stream reset, like one that fails.
+async fn respond<B>(context: &PluginContext, responder: Responder, response: http::Response<B>)
+where
+    B: http_body::Body<Data = Bytes>,
+    B::Error: Into<BoxError>,
+{
+    let (head, body) = response.into_parts();
+    let head = ResponseHead { status: head.status, headers: head.headers };
+    if let Err(panic) = catch_panic(responder.respond(head, body)).await {
+        log_failure(context, "the body of an answer failed", format!("panicked: {panic}"));
+    }
+}
+
+async fn handle_kv<H: Hooks>(hooks: H, context: PluginContext, incoming: IncomingKv) {
+    let IncomingKv { call, responder } = incoming;
+    let answer = match KvOp::try_from(call) {
+        Err(error) => Err(error),
+        Ok(op) => match catch_panic(hooks.kv(&context, op)).await {
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(PluginError::Kv(error))) => Err(error),
+            Ok(Err(error)) if error.status().is_client_error() => {
+                Err(KvError::new(KvErrorCode::Invalid, error.to_string()))
+            }
+            Ok(Err(error)) => Err(kv_failure(&context, with_sources(&error))),
+            Err(panic) => Err(kv_failure(&context, format!("panicked: {panic}"))),
+        },
+    };
+    responder.answer(answer);
+}
+
+fn kv_failure(context: &PluginContext, failure: String) -> KvError {
+    log_failure(context, "handle_kv failed", failure);
+    KvError::new(KvErrorCode::Unavailable, "the plugin failed to answer")
+}
+
+fn log_failure(context: &PluginContext, message: &str, failure: String) {
+    context.log_with(Level::Error, message, Map::from_iter([("error".to_owned(), failure.into())]));
+}
+
+/// Runs a handler to its end, or to its panic, whose text is given back.
+async fn catch_panic<F: Future>(handler: F) -> Result<F::Output, String> {
+    let mut handler = pin!(handler);
+    // After a panic the handler is dropped, and nothing that it may have left half done is looked at again.
+    poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| Pin::as_mut(&mut handler).poll(cx))) {
+        Ok(Poll::Pending) => Poll::Pending,
+        Ok(Poll::Ready(output)) => Poll::Ready(Ok(output)),
+        Err(panic) => Poll::Ready(Err(panic_text(&*panic))),
+    })
+    .await
+}
+
+fn panic_text(panic: &(dyn Any + Send)) -> String {
+    if let Some(text) = panic.downcast_ref::<&str>() {
+        (*text).to_owned()
+    } else if let Some(text) = panic.downcast_ref::<String>() {
+        text.clone()
+    } else {
+        "with a value that is no text".to_owned()
+    }
+}
