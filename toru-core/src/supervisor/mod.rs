@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `state/` | what supervision decides: a pure step function, with its diagram |
 //! | `restart.rs` | the policy of retries; backoff exists only there |
-//! | `task.rs` | the owner of one plugin: drives the machine, publishes the status |
+//! | `task.rs`, `work.rs` | the owner of one plugin: drives the machine, publishes the status |
 //! | `prepare.rs`, `launch.rs`, `links.rs` | from a candidate to a live process and its links |
 //! | `claims.rs` | who holds a route |
 //! | `folders.rs` | private folders, and the lock on the data folder |
@@ -24,6 +24,7 @@ mod restart;
 mod state;
 mod status;
 mod task;
+mod work;
 
 use std::{
     collections::BTreeMap,

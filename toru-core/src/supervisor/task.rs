@@ -1,7 +1,7 @@
 //! The task that owns one plugin: it tells the machine what happened, does what the machine answers, and publishes the
 //! status. Nobody else touches the plugin's process; a task that is dropped kills it.
 
-use std::{fmt, future::pending, path::PathBuf, pin::Pin, sync::Arc, time::Instant};
+use std::{future::pending, path::PathBuf, sync::Arc, time::Instant};
 
 use tokio::sync::{mpsc, oneshot, watch};
 use toru_plugin_api::message::log::Level;
@@ -13,8 +13,9 @@ use super::{
     launch::{self, Live, LiveNews},
     links::LinksNews,
     prepare::{self, Origin, Prepared, Unfit, route_taken},
-    state::{Action, Failure, Generation, Input, Machine, Occurrence, Reachable, Wish},
+    state::{Action, Generation, Input, Machine, Occurrence, Reachable, Wish},
     status::{PluginStatus, Reason, StateName},
+    work::{Work, WorkNews},
 };
 use crate::{
     discovery::{Definition, Found},
@@ -60,54 +61,6 @@ pub(super) struct Beginning {
     pub(super) lease: Option<Lease>,
     /// For tests: while true, the task stands still.
     pub(super) held: Option<watch::Receiver<bool>>,
-}
-
-type Pending<T, E> = Pin<Box<dyn Future<Output = Result<T, E>> + Send>>;
-
-/// What is under way for the plugin: one thing at most.
-enum Work {
-    Idle,
-    Preparing(Pending<Box<Prepared>, Unfit>),
-    Prepared(Box<Prepared>),
-    Spawning(Pending<Box<Live>, Failure>),
-    Live(Box<Live>),
-}
-
-impl fmt::Debug for Work {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Idle => "Idle",
-            Self::Preparing(_) => "Preparing",
-            Self::Prepared(_) => "Prepared",
-            Self::Spawning(_) => "Spawning",
-            Self::Live(_) => "Live",
-        })
-    }
-}
-
-enum WorkNews {
-    Prepared(Result<Box<Prepared>, Unfit>),
-    Spawned(Result<Box<Live>, Failure>),
-    Live(LiveNews),
-}
-
-impl Work {
-    /// What comes of it next. Cancel safe.
-    async fn next(&mut self) -> WorkNews {
-        match self {
-            Self::Idle | Self::Prepared(_) => pending().await,
-            Self::Preparing(future) => WorkNews::Prepared(future.await),
-            Self::Spawning(future) => WorkNews::Spawned(future.await),
-            Self::Live(live) => WorkNews::Live(live.next().await),
-        }
-    }
-
-    fn live(&self) -> Option<&Live> {
-        match self {
-            Self::Live(live) => Some(live),
-            _ => None,
-        }
-    }
 }
 
 enum Wake {
