@@ -277,3 +277,17 @@ fn all_frames_in_one_stream_come_out_in_order_however_they_are_cut() {
         assert!(expected.next().is_none() && input.is_empty(), "in chunks of {size}");
     }
 }
+
+#[test]
+fn the_readme_names_every_cause_and_each_has_a_vector() {
+    let readme = include_str!("vectors/README.md");
+    let table = readme.split_once("| cause | of |").expect("the table of causes").1;
+    let named: HashSet<&str> =
+        table.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next()).collect();
+    let files = files("reject");
+    let tried: HashSet<&str> = files
+        .iter()
+        .flat_map(|(_, file)| file.vectors.iter().map(|vector| vector["cause"].as_str().unwrap()))
+        .collect();
+    assert_eq!(named, tried);
+}

@@ -14,6 +14,8 @@ mod error;
 mod fields;
 mod inline;
 mod json;
+#[cfg(test)]
+mod tests;
 
 use crate::frame::StreamId;
 

@@ -1,0 +1,11 @@
+//! The host over real sockets, with a supervisor on a folder of its own.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
+
+mod access;
+mod api;
+mod host;
+mod kv;
+mod limits;
+mod pages;
+mod plugin_routes;
