@@ -3,6 +3,7 @@
 
 use std::{future::pending, path::PathBuf, sync::Arc, time::Instant};
 
+use serde_json::Map;
 use tokio::sync::{mpsc, oneshot, watch};
 use toru_plugin_api::message::log::Level;
 
@@ -19,6 +20,7 @@ use super::{
 };
 use crate::{
     discovery::{Definition, Found},
+    event::EventType,
     link::Link,
     process::Exit,
     routes::Availability,
@@ -125,6 +127,9 @@ impl Task {
     }
 
     async fn run(mut self) {
+        if let Some(definition) = self.definition.take() {
+            self.defined(definition);
+        }
         let actions = self.machine.begin();
         self.carry_out(actions).await;
         while !self.machine.is_finished() {
@@ -186,7 +191,9 @@ impl Task {
             }
             WorkNews::Prepared(Err(Unfit { why, definition })) => {
                 self.work = Work::Idle;
-                self.definition = definition.or(self.definition.take());
+                if let Some(definition) = definition {
+                    self.defined(definition);
+                }
                 self.occurred(Occurrence::Unfit(why)).await;
             }
             WorkNews::Spawned(outcome) => match outcome {
@@ -209,9 +216,19 @@ impl Task {
         if let Some(lease) = prepared.lease.take() {
             self.lease = Some(lease);
         }
-        self.definition = Some(prepared.definition.clone());
+        self.defined(prepared.definition.clone());
         self.found = Some(Found::Plugin(prepared.definition.clone()));
         self.work = Work::Prepared(prepared);
+    }
+
+    /// What the plugin is has been found out, or has changed.
+    fn defined(&mut self, definition: Arc<Definition>) {
+        let is_known = self.definition.as_ref().is_some_and(|known| known.metadata == definition.metadata);
+        if !is_known {
+            let version = Map::from_iter([("version".to_owned(), definition.metadata.version().into())]);
+            self.host.events.emit(&self.id, EventType::Discovered, version);
+        }
+        self.definition = Some(definition);
     }
 
     async fn links_told(&mut self, news: LinksNews) {
@@ -349,6 +366,27 @@ impl Task {
             (jiff::Timestamp::now() + left).to_string()
         });
         status
+    }
+}
+
+impl Drop for Task {
+    /// The last that is published holds for ever, so it says that nothing runs any more, however the task has ended.
+    fn drop(&mut self) {
+        self.work = Work::Idle;
+        self.reachable = Reachable::Failed;
+        self.refresh_endpoint();
+        let mut status = self.status();
+        (status.running, status.state, status.next_retry_at) = (false, StateName::Stopped, None);
+        if std::thread::panicking() {
+            status.state = StateName::Failed;
+            status.reason = Some(Reason {
+                code: "internal".to_owned(),
+                message: "its supervision has failed, which is a bug of Toru: restart the host".to_owned(),
+                stderr_tail: None,
+            });
+        }
+        let bundle = self.published.borrow().bundle.clone();
+        self.published.send_replace(Published { status, link: None, bundle });
     }
 }
 

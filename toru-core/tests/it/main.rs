@@ -6,6 +6,7 @@
 mod claims;
 mod failures;
 mod isolation;
+mod leaks;
 mod lifecycle;
 mod scene;
 mod stops;

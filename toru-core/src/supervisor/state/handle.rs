@@ -13,6 +13,10 @@ use crate::{
     process::{Exit, GroupSignal},
 };
 
+/// What is wrong with a plugin that lives on without its first connection.
+const LINK_CLOSED: &str =
+    "it closed its connection but did not exit, and was killed: a plugin keeps its first connection open";
+
 /// What the operator and the host want.
 impl Machine {
     pub(super) fn want_up(&mut self) {
@@ -171,16 +175,11 @@ impl Machine {
         let had_link =
             matches!(self.state, State::Starting(StartStep::Handshaking { .. }) | State::Running { .. });
         match loss {
-            Loss::Closed if had_link => {
-                let why = Failure::new(
-                    "link_closed",
-                    "it closed its connection but did not exit, and was killed: a plugin keeps its first connection open",
-                );
-                let until = now + EXIT_AFTER_LINK;
-                self.drain(StopStep::Departing { until }, Ending::Failure(why));
-                self.actions.push(Action::CloseLinks);
+            Loss::Closed if had_link => self.depart(Failure::new("link_closed", LINK_CLOSED), now),
+            Loss::CutShort { message } if had_link => {
+                self.depart(Failure::new("protocol_error", message), now)
             }
-            Loss::Closed => {}
+            Loss::Closed | Loss::CutShort { .. } => {}
             Loss::Protocol { cause, message, excerpt } => {
                 let why = Failure::new("protocol_error", message);
                 if let State::Draining {
@@ -207,6 +206,12 @@ impl Machine {
             Loss::Failed(why) if had_link => self.fail_now(why, now),
             Loss::Incompatible { .. } | Loss::Failed(_) => {}
         }
+    }
+
+    /// The link is gone; the exit tells why, if it comes.
+    fn depart(&mut self, why: Failure, now: Instant) {
+        self.drain(StopStep::Departing { until: now + EXIT_AFTER_LINK }, Ending::Failure(why));
+        self.actions.push(Action::CloseLinks);
     }
 
     fn exited(&mut self, exit: Exit, stderr_tail: Option<String>, now: Instant) {

@@ -407,6 +407,20 @@ fn the_exit_that_follows_the_end_of_the_link_is_the_crash() {
 }
 
 #[test]
+fn a_plugin_that_is_killed_while_it_writes_has_crashed_and_one_that_lives_on_has_broken_the_protocol() {
+    for (exits, code) in [(true, "killed"), (false, "protocol_error")] {
+        let mut bench = Bench::running();
+        bench.of(Occurrence::LinkLost(Loss::CutShort { message: "end inside a frame".to_owned() }));
+        if !exits {
+            bench.pass(EXIT_AFTER_LINK);
+        }
+        bench.exit(Exit::Signal(9));
+        assert_eq!(bench.code(), Some(code));
+        assert_eq!(bench.events().contains(&EventType::Crashed), exits);
+    }
+}
+
+#[test]
 fn a_plugin_that_closes_its_socket_but_lives_on_is_killed_within_100_ms() {
     let mut bench = Bench::running();
     let begun = bench.now - bench.epoch;

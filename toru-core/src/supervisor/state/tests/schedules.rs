@@ -1,4 +1,5 @@
-//! Random schedules: whatever happens in whatever order, what must always hold holds.
+//! Random schedules: whatever happens in whatever order, what must always hold holds. `TORU_SCHEDULES` makes the run longer
+//! than the default of 500 schedules of 400 steps.
 
 use std::collections::BTreeMap;
 
@@ -164,7 +165,7 @@ impl World {
 
 #[test]
 fn random_schedules_have_one_process_at_most_exact_waits_and_obey_the_last_wish() {
-    let schedules: u64 = 500;
+    let schedules: u64 = std::env::var("TORU_SCHEDULES").map_or(500, |number| number.parse().unwrap());
     let steps = 400;
     let mut spawns = 0;
     for seed in 1..=schedules {
@@ -182,7 +183,7 @@ fn random_schedules_have_one_process_at_most_exact_waits_and_obey_the_last_wish(
         assert_eq!(world.machine.name(), expected, "seed {seed}");
         spawns += world.spawns;
     }
-    assert!(spawns > 5_000, "the schedules hardly started anything: {spawns}");
+    assert!(spawns as u64 > 10 * schedules, "the schedules hardly started anything: {spawns}");
 }
 
 /// From here on the plugin behaves: what was asked for happens, and nothing else.
