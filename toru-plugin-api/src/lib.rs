@@ -50,6 +50,8 @@ mod sys;
 
 #[cfg(feature = "plugin")]
 pub use async_trait::async_trait;
+/// The types of requests and answers, in the version that this crate uses.
+pub use http;
 pub use message::v1::{LifecycleInitPayload, Message, MessagePayload, PluginProtocol};
 pub use metadata::{Manifest, PluginMetadata};
 #[cfg(feature = "plugin")]

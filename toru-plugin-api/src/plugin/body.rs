@@ -3,6 +3,7 @@
 use std::{
     fmt,
     pin::Pin,
+    sync::{Mutex, PoisonError},
     task::{Context, Poll},
 };
 
@@ -31,7 +32,9 @@ enum Source {
     Full(Bytes),
     Link(RecvBody),
     Channel(mpsc::Receiver<Result<Bytes, BoxError>>),
-    Other(Pin<Box<dyn http_body::Body<Data = Bytes, Error = BoxError> + Send>>),
+    /// In a mutex that nobody contends for: so a handler may hold a borrowed request while it waits, whatever the body
+    /// is made of.
+    Other(Mutex<Pin<Box<dyn http_body::Body<Data = Bytes, Error = BoxError> + Send>>>),
 }
 
 impl Body {
@@ -53,7 +56,7 @@ impl Body {
         B: http_body::Body<Data = Bytes> + Send + 'static,
         B::Error: Into<BoxError>,
     {
-        Self(Source::Other(Box::pin(body.map_err(Into::into))))
+        Self(Source::Other(Mutex::new(Box::pin(body.map_err(Into::into)))))
     }
 
     /// A body that is written piece by piece. The sender waits until the peer has taken the piece before; when it
@@ -126,7 +129,9 @@ impl http_body::Body for Body {
             }
             Source::Link(body) => Pin::new(body).poll_frame(cx).map_err(Into::into),
             Source::Channel(pieces) => pieces.poll_recv(cx).map_ok(Frame::data),
-            Source::Other(body) => body.as_mut().poll_frame(cx),
+            Source::Other(body) => {
+                body.get_mut().unwrap_or_else(PoisonError::into_inner).as_mut().poll_frame(cx)
+            }
         }
     }
 
@@ -136,7 +141,7 @@ impl http_body::Body for Body {
             Source::Full(_) => false,
             Source::Link(body) => body.is_end_stream(),
             Source::Channel(pieces) => pieces.is_closed() && pieces.is_empty(),
-            Source::Other(body) => body.is_end_stream(),
+            Source::Other(body) => body.lock().unwrap_or_else(PoisonError::into_inner).is_end_stream(),
         }
     }
 
@@ -146,7 +151,7 @@ impl http_body::Body for Body {
             Source::Full(bytes) => SizeHint::with_exact(bytes.len() as u64),
             Source::Link(body) => body.size_hint(),
             Source::Channel(_) => SizeHint::default(),
-            Source::Other(body) => body.size_hint(),
+            Source::Other(body) => body.lock().unwrap_or_else(PoisonError::into_inner).size_hint(),
         }
     }
 }

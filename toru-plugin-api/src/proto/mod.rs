@@ -3,13 +3,29 @@
 //! Four families of methods: getters; `handle_*`, something arrived; commands, the application wants
 //! something; `poll_*`, what comes out.
 
+mod buffer;
 mod connection;
 mod error;
 mod event;
+mod handshake;
+mod health;
+mod ids;
+mod kv;
+mod queue;
+mod recv;
+mod send;
+mod stream;
+mod streams;
+mod timer;
+mod window;
+
+#[cfg(test)]
+mod tests;
 
 pub use connection::{Connection, OutgoingBody, Phase, Progress, ReadOutcome, Side};
 pub use error::{ConnectionError, OpenError, StreamGone};
 pub use event::Event;
+pub use health::Health;
 
 use std::time::Duration;
 

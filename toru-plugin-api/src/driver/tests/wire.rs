@@ -1,0 +1,107 @@
+//! How the driver uses its socket.
+
+use std::io::{self, IoSlice};
+
+use tokio::io::ReadBuf;
+
+use super::*;
+use crate::message::kv::{KvAnswer, KvCall};
+
+/// Counts the writes of the stream inside.
+struct CountWrites<IO> {
+    io: IO,
+    writes: Arc<AtomicUsize>,
+}
+
+impl<IO: AsyncRead + Unpin> AsyncRead for CountWrites<IO> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_read(cx, buf)
+    }
+}
+
+impl<IO: AsyncWrite + Unpin> AsyncWrite for CountWrites<IO> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        self.writes.fetch_add(1, Ordering::Relaxed);
+        Pin::new(&mut self.io).poll_write(cx, buf)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.writes.fetch_add(1, Ordering::Relaxed);
+        Pin::new(&mut self.io).poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+}
+
+#[tokio::test]
+async fn what_is_commanded_in_one_turn_leaves_in_one_write() {
+    let (host_io, plugin_io) = tokio::net::UnixStream::pair().unwrap();
+    let writes = Arc::new(AtomicUsize::new(0));
+    let plugin_io = CountWrites { io: plugin_io, writes: writes.clone() };
+    let (host, plugin) = pair_over(host_io, plugin_io, settings(), settings()).await;
+    plugin.serve(|request| request.responder.respond(ok(), full("answer")));
+    let before = writes.load(Ordering::Relaxed);
+    let asking: Vec<_> = (0..64).map(|_| host.spawn_get("/")).collect();
+    for asking in asking {
+        asking.await.unwrap().unwrap();
+    }
+    assert_eq!(writes.load(Ordering::Relaxed) - before, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn reading_goes_on_while_writing_is_blocked() {
+    let (mut host, plugin) = pair().await;
+    let store = tokio::spawn(async move {
+        while let Some(event) = host.incoming.next().await {
+            if let IncomingEvent::Kv(call) = event {
+                call.responder.answer(Ok(KvAnswer::Value(Some(vec![b'v'; 100_000].into()))));
+            }
+        }
+    });
+    // Each call is longer than the pipe, and so is each answer: whoever stopped reading to write would stop for ever.
+    let call = |n: usize| KvCall::CompareAndSet {
+        key: n.to_string(),
+        expected: None,
+        value: Some(vec![b'w'; 100_000].into()),
+        ttl_ms: None,
+    };
+    let calling: Vec<_> = (0..30)
+        .map(|n| {
+            let handle = plugin.handle.clone();
+            tokio::spawn(async move { handle.call_kv(call(n)).await })
+        })
+        .collect();
+    for calling in calling {
+        assert!(calling.await.unwrap().is_ok());
+    }
+    plugin.handle.close();
+    store.await.unwrap();
+}
+
+#[tokio::test]
+async fn bytes_that_dribble_in_are_understood() {
+    let (host_io, plugin_io) = tokio::io::duplex(1);
+    let (host, plugin) = pair_over(host_io, plugin_io, settings(), settings()).await;
+    plugin.serve(|request| request.responder.respond(ok(), request.body));
+    let body = RequestBody::Stream(full("a body in pieces"));
+    let answer = host.handle.request(request_head("/"), body).await.unwrap();
+    assert_eq!(collect(answer.body).await, "a body in pieces");
+}

@@ -1,0 +1,86 @@
+//! What arrived and was not yet read.
+
+use std::collections::VecDeque;
+
+use bytes::{Bytes, BytesMut};
+
+/// DATA of fewer bytes is joined with what already waits. Else a peer that sends its window one byte at a time
+/// would cost a handle of 32 bytes for each, and keep alive every read buffer that a byte came in.
+const JOINED_BELOW: usize = 4 << 10;
+
+/// Bytes in order. A chunk that finds nothing waiting is passed on as it came, without a copy.
+#[derive(Debug, Default)]
+pub(super) struct Buffer {
+    chunks: VecDeque<Bytes>,
+    /// Small chunks, joined; they come after `chunks`.
+    joined: BytesMut,
+}
+
+impl Buffer {
+    pub(super) fn is_empty(&self) -> bool {
+        self.chunks.is_empty() && self.joined.is_empty()
+    }
+
+    pub(super) fn push(&mut self, bytes: Bytes) {
+        if bytes.is_empty() {
+            return;
+        }
+        if bytes.len() < JOINED_BELOW && !self.is_empty() {
+            self.joined.extend_from_slice(&bytes);
+            return;
+        }
+        if !self.joined.is_empty() {
+            self.chunks.push_back(std::mem::take(&mut self.joined).freeze());
+        }
+        self.chunks.push_back(bytes);
+    }
+
+    pub(super) fn pop(&mut self) -> Option<Bytes> {
+        self.chunks
+            .pop_front()
+            .or_else(|| (!self.joined.is_empty()).then(|| std::mem::take(&mut self.joined).freeze()))
+    }
+
+    /// Drops everything; gives how much it was.
+    pub(super) fn clear(&mut self) -> usize {
+        let Self { chunks, joined } = std::mem::take(self);
+        chunks.iter().map(Bytes::len).sum::<usize>() + joined.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn single_bytes_are_joined() {
+        let mut buffer = Buffer::default();
+        for n in 0..=255_u8 {
+            buffer.push(Bytes::copy_from_slice(&[n]));
+        }
+        assert_eq!(buffer.chunks.len(), 1);
+        let read: Vec<u8> = std::iter::from_fn(|| buffer.pop()).flatten().collect();
+        assert_eq!(read, (0..=255).collect::<Vec<u8>>());
+    }
+
+    #[test]
+    fn order_holds_between_small_and_large_chunks() {
+        let mut buffer = Buffer::default();
+        let sizes = [1, 2, JOINED_BELOW, 3, 4, JOINED_BELOW + 1, 5];
+        for (n, size) in (0_u8..).zip(sizes) {
+            buffer.push(Bytes::from(vec![n; size]));
+        }
+        let read: Vec<u8> = std::iter::from_fn(|| buffer.pop()).flatten().collect();
+        let sent: Vec<u8> = (0_u8..).zip(sizes).flat_map(|(n, size)| vec![n; size]).collect();
+        assert!(read == sent);
+    }
+
+    #[test]
+    fn clearing_tells_how_much_was_dropped() {
+        let mut buffer = Buffer::default();
+        buffer.push(Bytes::from_static(b"ab"));
+        buffer.push(Bytes::from_static(b"c"));
+        assert_eq!(buffer.clear(), 3);
+        assert!(buffer.is_empty());
+    }
+}

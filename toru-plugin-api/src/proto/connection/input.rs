@@ -1,0 +1,187 @@
+//! Frames arrive.
+
+use std::time::Instant;
+
+use bytes::{Bytes, BytesMut};
+
+use super::{Connection, Handled, Progress};
+use crate::{
+    frame::{Frame, ResetCode, StreamId, head},
+    message::{self, lifecycle::feature},
+    proto::{
+        ConnectionError, Event,
+        handshake::Handshake,
+        recv::{Arrival, DataFault},
+        stream::Exchange,
+    },
+};
+
+/// The frames of one turn, so that no link keeps its thread from the others.
+const TURN_FRAMES: usize = 256;
+/// The bytes of one turn: a few of the largest frames.
+const TURN_BYTES: usize = 1 << 20;
+/// How much of the frame that broke the protocol is kept for the event that tells of it.
+const KEPT_OFFENDING: usize = 200;
+
+impl Connection {
+    /// Takes whole frames off the front of `input` and handles them, at most one turn's budget.
+    ///
+    /// # Errors
+    /// The peer broke the protocol: the connection is closed; nothing after the offending frame was handled.
+    pub fn handle_input(&mut self, input: &mut BytesMut, now: Instant) -> Handled<Progress> {
+        let begin = input.len();
+        for _ in 0..TURN_FRAMES {
+            if self.closed {
+                input.clear();
+                return Ok(Progress::NeedInput);
+            }
+            let frame = match self.decoder.decode(input) {
+                Ok(Some(frame)) => frame,
+                Ok(None) => return Ok(Progress::NeedInput),
+                Err(error) => {
+                    self.keep_offending(input);
+                    self.close();
+                    return Err(error.into());
+                }
+            };
+            if let Err(error) = self.handle_frame(frame, now) {
+                self.close();
+                return Err(error);
+            }
+            if begin - input.len() >= TURN_BYTES {
+                break;
+            }
+        }
+        Ok(Progress::More)
+    }
+
+    /// The peer closed the socket; `rest` is what `handle_input` left.
+    ///
+    /// # Errors
+    /// The end came inside a frame.
+    pub fn handle_eof(&mut self, rest: &[u8], _now: Instant) -> Handled {
+        if self.closed {
+            return Ok(());
+        }
+        self.close();
+        self.decoder.finish(rest).map_err(|error| {
+            self.keep_offending(rest);
+            error.into()
+        })
+    }
+
+    fn handle_frame(&mut self, frame: Frame, now: Instant) -> Handled {
+        if self.pings.heard(now) {
+            self.events.push_back(Event::PingsMissed(0));
+        }
+        if self.handshake == Handshake::Refused {
+            return Ok(());
+        }
+        self.handshake.check_frame(&frame)?;
+        match frame {
+            Frame::Message(text) => {
+                let handled = match message::parse(&text) {
+                    Ok(message) => self.handle_message(message, now),
+                    Err(error) => Err(error.into()),
+                };
+                handled.inspect_err(|_| self.keep_offending(&text))?;
+            }
+            Frame::Data { stream, end, bytes } => self.handle_data(stream, bytes, end, now)?,
+            Frame::Credit { stream, n } => self.handle_credit(stream, n, now)?,
+            Frame::Reset { stream, code } => self.handle_reset(stream, code)?,
+            Frame::Head { stream, flags, bytes } => self.handle_head(stream, flags, bytes, now)?,
+        }
+        let max_streams = [self.settings.limits.max_streams, self.peer.max_streams]
+            .map(|max_streams| usize::try_from(max_streams).unwrap_or(usize::MAX));
+        if self.queue.is_flooded(max_streams[0].saturating_add(max_streams[1])) {
+            return Err(ConnectionError::PeerDoesNotRead);
+        }
+        Ok(())
+    }
+
+    fn keep_offending(&mut self, bytes: &[u8]) {
+        self.offending = bytes[..bytes.len().min(KEPT_OFFENDING)].to_vec();
+    }
+
+    fn handle_data(&mut self, id: StreamId, bytes: Bytes, end: bool, now: Instant) -> Handled {
+        let Some(stream) = self.streams.open_mut(id) else { return Err(self.absent(id, "DATA")) };
+        let arrival = stream.recv.data(bytes, end, &mut self.raises).map_err(|fault| match fault {
+            DataFault::BeforeHead => ConnectionError::DataBeforeHead(id),
+            DataFault::AfterEnd => ConnectionError::DataAfterEnd(id),
+            DataFault::CreditPassed => ConnectionError::CreditPassed(id),
+        })?;
+        match arrival {
+            Arrival::Quiet => {}
+            Arrival::Readable => self.events.push_back(Event::Readable(id)),
+            Arrival::Credit(credit) => self.return_credit(id, Some(credit)),
+            Arrival::LengthMismatch => self.fail_stream(id),
+        }
+        if end {
+            self.peer_ended(id, now);
+        }
+        Ok(())
+    }
+
+    /// The peer's direction has ended, by what ends it whole.
+    pub(super) fn peer_ended(&mut self, id: StreamId, now: Instant) {
+        if self.ids.is_own(id) {
+            self.answer_ended(id);
+            self.retime(id, false, now);
+        }
+        self.settle(id);
+    }
+
+    fn handle_credit(&mut self, id: StreamId, credit: u32, now: Instant) -> Handled {
+        let Some(stream) = self.streams.open_mut(id) else { return self.after_the_end(id, "CREDIT") };
+        if !matches!(stream.exchange, Exchange::Http { .. }) || stream.send.is_ended() {
+            return Ok(());
+        }
+        stream.send.grant(credit).map_err(|_| ConnectionError::CreditOverflow(id))?;
+        self.schedule(id);
+        // Only what waits for credit is timed anew; a client that owes bytes is none the better for it.
+        let restart = self.streams.get(id).is_some_and(|stream| !stream.send.has_room());
+        self.retime(id, restart, now);
+        Ok(())
+    }
+
+    fn handle_reset(&mut self, id: StreamId, code: ResetCode) -> Handled {
+        let Some(stream) = self.streams.open_mut(id) else { return self.after_the_end(id, "RESET") };
+        let peer_was_done = stream.recv.is_ended();
+        let unfinished = !stream.send.is_ended();
+        if self.ids.is_own(id) && peer_was_done {
+            if unfinished && !stream.muted {
+                self.events.push_back(Event::StopSending(id));
+            }
+        } else if self.ids.is_own(id) || unfinished {
+            self.tell_reset(id, code, true);
+        } else if stream.recv.cut(code) {
+            self.events.push_back(Event::Readable(id));
+        }
+        let Some(stream) = self.streams.open_mut(id) else { return Ok(()) };
+        if unfinished {
+            stream.send.abort();
+            self.queue.reset(id, ResetCode::DONE);
+        }
+        stream.recv.end();
+        self.settle(id);
+        Ok(())
+    }
+
+    /// CREDIT and RESET for a stream that has ended crossed its end: they are ignored.
+    fn after_the_end(&self, id: StreamId, what: &'static str) -> Handled {
+        if self.is_forgotten(id) { Ok(()) } else { Err(ConnectionError::NotOpened { id, what }) }
+    }
+
+    fn handle_head(&mut self, id: StreamId, flags: head::HeadFlags, bytes: Bytes, now: Instant) -> Handled {
+        if !self.heads {
+            return Err(ConnectionError::FeatureNotInForce(feature::HEADS));
+        }
+        // Whose stream it is says whether this has to be an answer; the parser checks that the flags agree.
+        if self.ids.is_own(id) {
+            let (head, body) = head::parse_response(flags, bytes)?;
+            return self.handle_response(id, head, body, now);
+        }
+        let (head, body) = head::parse_request(flags, bytes)?;
+        self.handle_request(id, head, body)
+    }
+}

@@ -1,0 +1,330 @@
+//! One end of a link.
+//!
+//! This file holds the state and its getters; the folder has one file for each family of methods.
+
+mod commands;
+mod heads;
+mod input;
+mod messages;
+mod output;
+mod streams;
+mod timeouts;
+
+use std::{collections::VecDeque, time::Instant};
+
+use bytes::Bytes;
+
+use super::{
+    ConnectionError, Event, Health, OpenError, Settings,
+    handshake::{Handshake, PROTOCOL},
+    health::Pings,
+    ids::Ids,
+    kv::InWork,
+    queue::Queue,
+    streams::Streams,
+    timer::Timers,
+    window::Raises,
+};
+use crate::{
+    frame::{Decoder, Limits, ResetCode, StreamId},
+    message::lifecycle::{Features, Init, Pong, feature},
+};
+
+/// Which end this is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Side {
+    /// Opens odd streams, sends `init`.
+    Host,
+    /// Opens even streams, answers `ready`.
+    Plugin,
+}
+
+/// How far a connection is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    /// Until `ready`.
+    Handshake,
+    /// Streams may be opened.
+    Open,
+    /// No new streams (draining, shutdown, `failed`); those open go on.
+    Draining,
+    /// Ended, by an error or the peer's end of stream.
+    Closed,
+}
+
+/// What `handle_input` left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Progress {
+    /// The budget of this turn is used up and whole frames may be left: call again after others had their turn.
+    More,
+    /// All whole frames are handled.
+    NeedInput,
+}
+
+/// How the body of a head that this side sends comes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum OutgoingBody {
+    /// None.
+    Empty,
+    /// All of it. Sent inline when it fits (protocol section 4), else as DATA.
+    Full(Bytes),
+    /// By `send` and `finish`.
+    Stream,
+    /// An upgrade: raw bytes by `send` and `finish`.
+    Tunnel,
+}
+
+/// What `read` found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ReadOutcome {
+    /// Bytes, now counted as consumed: credit goes back by itself.
+    Data(Bytes),
+    /// Nothing yet; `Event::Readable` will tell.
+    Pending,
+    /// The direction has ended, whole.
+    End,
+    /// The stream was reset: what was read is not whole.
+    Reset(ResetCode),
+}
+
+/// One end of a link of version 2.
+///
+/// After any call, drain [`poll_event`](Self::poll_event), [`poll_transmit`](Self::poll_transmit) and
+/// [`next_timeout`](Self::next_timeout).
+///
+/// When the connection is [`Phase::Closed`], requests and calls without an outcome get none any more: whoever
+/// drives the connection tells them that the link is lost. Bodies that had not ended read as reset.
+#[derive(Debug)]
+pub struct Connection {
+    side: Side,
+    settings: Settings,
+    handshake: Handshake,
+    draining: bool,
+    /// `shutdown` was said: a plugin refuses new streams.
+    shutdown: bool,
+    closed: bool,
+    decoder: Decoder,
+    /// Plugin: messages up to the default size are still on their way, though it accepts less.
+    early_messages: bool,
+    peer: Limits,
+    peer_features: Features,
+    features: Features,
+    /// The feature `streams` is in force.
+    bodies: bool,
+    /// The feature `heads` is in force.
+    heads: bool,
+    ids: Ids,
+    streams: Streams,
+    raises: Raises,
+    timers: Timers,
+    pings: Pings,
+    queue: Queue,
+    in_work: InWork,
+    pong: Pong,
+    /// The first link of its process: the one that is pinged.
+    first_link: bool,
+    unknown: Vec<String>,
+    offending: Vec<u8>,
+    events: VecDeque<Event>,
+}
+
+impl Connection {
+    /// The host's end; `init` is queued. What it says of limits and features are those of the settings.
+    #[must_use]
+    pub fn host(settings: Settings, init: Init, now: Instant) -> Self {
+        let mut connection = Self::new(Side::Host, settings, now);
+        connection.first_link = init.link.is_none();
+        let init = Init {
+            protocol: PROTOCOL,
+            features: connection.settings.features.clone(),
+            limits: connection.settings.limits,
+            ..init
+        };
+        init.encode(connection.queue.draft());
+        connection.queue.message();
+        connection
+    }
+
+    /// The plugin's end; waits for `init`.
+    #[must_use]
+    pub fn plugin(settings: Settings, now: Instant) -> Self {
+        Self::new(Side::Plugin, settings, now)
+    }
+
+    fn new(side: Side, settings: Settings, _now: Instant) -> Self {
+        let own = settings.limits;
+        let accepts = match side {
+            // What `init` says holds for all that the plugin sends.
+            Side::Host => own.max_message,
+            // The host does not know this side's limits before `ready`.
+            Side::Plugin => Limits::DEFAULT.max_message,
+        };
+        Self {
+            side,
+            handshake: Handshake::start(side),
+            draining: false,
+            shutdown: false,
+            closed: false,
+            decoder: Decoder::new(accepts, own.max_data),
+            early_messages: false,
+            peer: Limits::DEFAULT,
+            peer_features: Features::default(),
+            features: Features::default(),
+            bodies: false,
+            heads: false,
+            ids: Ids::new(side),
+            streams: Streams::default(),
+            raises: Raises::new(),
+            timers: Timers::new(settings.response_timeout, settings.body_idle_timeout, settings.kv_timeout),
+            pings: Pings::new(settings.ping_interval, settings.ping_unhealthy, settings.ping_dead),
+            queue: Queue::default(),
+            in_work: InWork::default(),
+            pong: Pong::default(),
+            first_link: true,
+            unknown: Vec::new(),
+            offending: Vec::new(),
+            events: VecDeque::new(),
+            settings,
+        }
+    }
+
+    // --- getters
+
+    /// Which end this is.
+    #[must_use]
+    pub fn side(&self) -> Side {
+        self.side
+    }
+
+    /// How far it is.
+    #[must_use]
+    pub fn phase(&self) -> Phase {
+        match self.handshake {
+            _ if self.closed => Phase::Closed,
+            Handshake::AwaitReady | Handshake::AwaitInit | Handshake::Deciding => Phase::Handshake,
+            Handshake::Done if !self.draining => Phase::Open,
+            Handshake::Done | Handshake::Refused => Phase::Draining,
+        }
+    }
+
+    /// What the peer accepts; the defaults before it said so.
+    #[must_use]
+    pub fn peer_limits(&self) -> Limits {
+        self.peer
+    }
+
+    /// The features in force: those that both sides named.
+    #[must_use]
+    pub fn features(&self) -> &Features {
+        &self.features
+    }
+
+    /// Streams that are open, whoever opened them.
+    #[must_use]
+    pub fn open_streams(&self) -> usize {
+        self.streams.own() + self.streams.peer()
+    }
+
+    /// Whether less than 1 MiB of messages is queued, so that requests and answers may be given (protocol section 3,
+    /// no deadlock).
+    #[must_use]
+    pub fn has_room(&self) -> bool {
+        self.queue.has_room()
+    }
+
+    /// Whether the stream has no bytes queued in its sending direction: the next chunk may be taken from its
+    /// source.
+    #[must_use]
+    pub fn can_send(&self, id: StreamId) -> bool {
+        self.streams.get(id).is_some_and(|stream| stream.send.has_room())
+    }
+
+    /// How the peer is, by its answers to pings.
+    #[must_use]
+    pub fn health(&self) -> Health {
+        self.pings.health()
+    }
+
+    /// The beginning of the frame that broke the protocol, at most 200 bytes; empty while none did.
+    #[must_use]
+    pub fn offending(&self) -> &[u8] {
+        &self.offending
+    }
+
+    // --- what comes out; `poll_transmit` is in output.rs
+
+    /// The next thing to tell the application.
+    #[must_use]
+    pub fn poll_event(&mut self) -> Option<Event> {
+        self.events.pop_front()
+    }
+
+    /// When `handle_timeout` is due.
+    #[must_use]
+    pub fn next_timeout(&self) -> Option<Instant> {
+        [self.timers.next(), self.pings.next()].into_iter().flatten().min()
+    }
+
+    // --- what all files of this folder need
+
+    fn negotiated(&mut self, limits: Limits) {
+        self.peer = limits;
+        self.features = super::handshake::common(&self.settings.features, &self.peer_features);
+        self.bodies = self.features.has(feature::STREAMS);
+        self.heads = self.features.has(feature::HEADS);
+    }
+
+    /// Plugin: the host knows this side's limits.
+    fn accept_own_limits(&mut self) {
+        let Limits { max_message, max_data, .. } = self.settings.limits;
+        self.decoder.set_limits(max_message, max_data);
+    }
+
+    /// Whether the host may open streams.
+    fn check_host_open(&self) -> Result<(), OpenError> {
+        match self.phase() {
+            Phase::Open if self.side == Side::Host => self.check_places(),
+            Phase::Draining if self.side == Side::Host => Err(OpenError::Draining),
+            _ => Err(OpenError::NotOpen),
+        }
+    }
+
+    /// Whether this side may make KV calls; a plugin's are served until the link closes.
+    fn check_call_open(&self) -> Result<(), OpenError> {
+        match self.side {
+            Side::Host => self.check_host_open(),
+            Side::Plugin if self.closed || !self.handshake.allows_calls() => Err(OpenError::NotOpen),
+            Side::Plugin => self.check_places(),
+        }
+    }
+
+    fn check_places(&self) -> Result<(), OpenError> {
+        let places = usize::try_from(self.peer.max_streams).unwrap_or(usize::MAX);
+        if self.streams.own() < places { Ok(()) } else { Err(OpenError::Full) }
+    }
+
+    /// The connection has ended. What was not whole is lost; what was can still be read.
+    fn close(&mut self) {
+        self.closed = true;
+        self.queue.clear();
+        self.pings.stop();
+        for id in self.streams.ids() {
+            self.lose_stream(id);
+        }
+    }
+
+    /// Streams that the wire or the application still knows.
+    #[cfg(test)]
+    pub(super) fn known_streams(&self) -> usize {
+        self.streams.ids().len()
+    }
+
+    /// Goes on after these stream numbers, so that a test can drive the wrap.
+    #[cfg(test)]
+    pub(super) fn jump(&mut self, own_last: Option<u32>, peer_last: Option<u32>) {
+        self.ids.jump(own_last, peer_last);
+    }
+}
+
+/// What handling a frame gives: most often nothing.
+type Handled<T = ()> = Result<T, ConnectionError>;
