@@ -152,6 +152,7 @@ async fn a_plugin_that_closes_after_each_answer_is_connected_again_without_init(
             let message = peer.read().await.unwrap();
             assert_eq!(message["type"], "http", "init is not repeated");
             peer.answer(&message, "ok").await;
+            drop(peer);
             peer = plugin.accept().await;
         }
     };
@@ -365,7 +366,7 @@ async fn shutdown_goes_on_the_current_connection_and_the_end_is_no_loss() {
 
 #[tokio::test]
 async fn shutdown_goes_on_a_new_connection_when_there_is_none() {
-    let Started { plugin, peer, link, .. } = started().await;
+    let Started { rig: _rig, plugin, peer, link, .. } = started().await;
     drop(peer);
     link.shutdown(Duration::from_secs(5));
     // Whether the loss or the wish was seen first, the message arrives.
