@@ -17,5 +17,5 @@ pub mod supervisor;
 
 pub use config::Config;
 pub use http::PluginService;
-pub use supervisor::{PluginSupervisor, RestartPolicy};
+pub use supervisor::{PluginSupervisor, RestartPolicy, RestartPolicyError, RestartSettings};
 pub use toru_plugin_api as api;

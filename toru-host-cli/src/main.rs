@@ -1,1 +1,70 @@
-fn main() {}
+//! The `toru` command: serves plugins, and helps who writes one.
+
+#![forbid(unsafe_code)]
+
+mod args;
+mod build;
+mod call;
+mod check;
+mod dev;
+mod failure;
+mod host;
+mod serve;
+mod signals;
+mod solo;
+
+use std::{io, process::ExitCode, time::Duration};
+
+use clap::Parser;
+use tokio::runtime::Runtime;
+use tracing_subscriber::EnvFilter;
+
+use crate::{
+    args::{Args, Command},
+    failure::Failure,
+};
+
+/// What a second signal leaves to threads that still read or write a file; the process ends with or without them.
+const LAST_WAIT: Duration = Duration::from_millis(200);
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    match run(args.command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.report(),
+    }
+}
+
+fn run(command: Command) -> Result<(), Failure> {
+    speak_on_stderr(command.default_filter())?;
+    let runtime = runtime()?;
+    let done = runtime.block_on(async {
+        match command {
+            Command::Serve(serve) => serve::run(serve).await,
+            Command::Dev(dev) => dev::run(dev).await,
+            Command::Call(call) => call::run(call).await,
+            Command::Check(check) => check::run(check).await,
+        }
+    });
+    runtime.shutdown_timeout(LAST_WAIT);
+    done
+}
+
+/// One thread for sockets on both sides: a request that wakes no other thread costs half as much.
+fn runtime() -> Result<Runtime, Failure> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::new(format!("the runtime could not be made: {error}")))
+}
+
+fn speak_on_stderr(default: &str) -> Result<(), Failure> {
+    let filter = match std::env::var("TORU_LOG") {
+        Ok(text) => EnvFilter::try_new(&text)
+            .map_err(|error| Failure::usage(format!("TORU_LOG={text:?} is no filter: {error}")))?,
+        Err(_) => EnvFilter::new(default),
+    };
+    let colours = io::IsTerminal::is_terminal(&io::stderr());
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_ansi(colours).init();
+    Ok(())
+}

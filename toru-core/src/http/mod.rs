@@ -1,5 +1,29 @@
 //! The tower service: route, filter headers, stream bodies, map errors to statuses.
+//!
+//! [`PluginService`] takes a request whose path begins with a plugin's route (below the mount, if it has one), and answers it:
+//! by the plugin, or by a problem (RFC 9457) that says why not. The embedder has authenticated it before.
+//!
+//! | file | what it decides |
+//! |---|---|
+//! | `path` | which paths pass |
+//! | `headers` | which header fields pass, and the context that the host adds |
+//! | `body` | how bodies pass, timed and counted |
+//! | `forward` | one request from its arrival to the answer's head |
+//! | `answer` | what of an answer passes |
+//! | `problem` | what a client is told when there is none |
 
-/// A tower service for `http::Request<B>`.
-#[derive(Debug, Clone)]
-pub struct PluginService {}
+mod answer;
+mod body;
+mod caller;
+mod forward;
+mod headers;
+mod path;
+mod problem;
+mod service;
+#[cfg(test)]
+mod tests;
+mod trace;
+
+pub use body::{AnswerBody, AnswerBodyError};
+pub use caller::{Caller, Identity};
+pub use service::PluginService;

@@ -1,16 +1,34 @@
 //! The host's end of a live connection: versions 1 and 2 behind one small interface.
+//!
+//! [`Link`] is what requests and supervision hold. What a plugin starts by itself (KV calls, log records, events) is served by a task
+//! of the link on the runtime that drives it; what supervision must know comes as [`LinkNews`].
+
+mod gate;
+mod host_side;
+mod kv;
+#[cfg(test)]
+pub(crate) mod testing;
+mod v1;
+mod v2;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
+use bytes::Bytes;
+use http_body::Body;
+use tokio::{runtime::Handle, sync::mpsc};
 use toru_plugin_api::{
+    driver::{BoxError, RecvBody, RequestBody, RequestError},
     message::{
+        http::{RequestHead, ResponseHead},
         kv::{KvAnswer, KvCall, KvError},
         lifecycle::{Failed, Init},
     },
     proto::Settings,
 };
 
-use crate::{event::EventBus, log::PluginLog, store::KvStore};
+use crate::{event::EventBus, log::PluginLog, routes::Permit, store::KvStore};
+
+pub(crate) use host_side::BadAnswer;
 
 /// What a link needs of the host.
 #[derive(Debug, Clone)]
@@ -84,9 +102,18 @@ pub enum LinkLost {
     Io(String),
 }
 
+/// How many news may wait for supervision: all that can come of one link (ready, refused, draining, lost) and some counts of missed pings.
+const NEWS_WAITING: usize = 32;
+
 /// A live connection to a plugin. Cheap to clone; requests on it come from `http` only.
 #[derive(Debug, Clone)]
-pub struct Link {}
+pub struct Link(Version);
+
+#[derive(Debug, Clone)]
+enum Version {
+    One(v1::Link),
+    Two(v2::Link),
+}
 
 /// How to reach a version 1 plugin (or `transport = "path"`).
 #[derive(Debug, Clone)]
@@ -97,41 +124,165 @@ pub struct PathSocket {
     pub process_group: u32,
 }
 
-#[allow(unused_variables, clippy::todo, clippy::unused_async)]
+/// A plugin's answer.
+#[derive(Debug)]
+pub(crate) struct LinkAnswer {
+    pub(crate) head: ResponseHead,
+    pub(crate) body: LinkBody,
+}
+
+/// The body of a plugin's answer.
+#[derive(Debug)]
+pub(crate) enum LinkBody {
+    /// Here.
+    Full(Bytes),
+    /// On its way, or here, as the driver gives it.
+    Stream(RecvBody),
+}
+
+/// Why a request got no answer.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SendError {
+    /// Nothing was sent: the link takes no requests any more.
+    #[error("the link takes no requests")]
+    NotTaken,
+    /// The head alone is larger than the plugin accepts; nothing was sent.
+    #[error("the head is larger than the plugin accepts")]
+    HeadTooLarge,
+    /// The body is larger than the plugin accepts; nothing was sent.
+    #[error("the body is larger than the plugin accepts")]
+    BodyTooLarge,
+    /// A version 1 plugin takes text; nothing was sent.
+    #[error("the body is not UTF-8")]
+    BodyNotText,
+    /// An answer came that is none.
+    #[error("the answer is not HTTP: {0}")]
+    BadAnswer(String),
+    /// It was sent, or some of it.
+    #[error(transparent)]
+    Request(RequestError),
+}
+
 impl Link {
     /// A version 2 link over this end of a socket pair, driven by `runtime`; sends `init`.
+    ///
+    /// # Errors
+    /// The socket cannot be registered with the runtime.
     pub fn open_v2(
         socket: std::os::unix::net::UnixStream,
         setup: LinkSetup,
-        runtime: &tokio::runtime::Handle,
-    ) -> std::io::Result<(Self, tokio::sync::mpsc::Receiver<LinkNews>)> {
-        todo!("link")
+        runtime: &Handle,
+    ) -> std::io::Result<(Self, mpsc::Receiver<LinkNews>)> {
+        let (news, receiver) = mpsc::channel(NEWS_WAITING);
+        let link = v2::Link::open(socket, setup, news, runtime)?;
+        Ok((Self(Version::Two(link)), receiver))
     }
+
+    /// A version 2 link over any stream: what tests in simulated time need.
+    #[cfg(test)]
+    pub(crate) fn over<IO>(io: IO, setup: LinkSetup) -> (Self, mpsc::Receiver<LinkNews>)
+    where
+        IO: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
+    {
+        let (news, receiver) = mpsc::channel(NEWS_WAITING);
+        (Self(Version::Two(v2::Link::over(io, setup, news))), receiver)
+    }
+
     /// A version 1 link: connects as soon as the plugin listens (retry from 1 ms, doubling to 50 ms), verifies the peer, sends `init`.
     pub fn open_v1(
         socket: PathSocket,
         setup: LinkSetup,
-        runtime: &tokio::runtime::Handle,
-    ) -> (Self, tokio::sync::mpsc::Receiver<LinkNews>) {
-        todo!("link")
+        runtime: &Handle,
+    ) -> (Self, mpsc::Receiver<LinkNews>) {
+        let (news, receiver) = mpsc::channel(NEWS_WAITING);
+        (Self(Version::One(v1::Link::open(socket, setup, news, runtime))), receiver)
     }
+
     /// Asks the plugin to finish and exit.
     pub fn shutdown(&self, grace: Duration) {
-        todo!("link")
+        match &self.0 {
+            Version::One(link) => link.shutdown(),
+            Version::Two(link) => link.shutdown(grace),
+        }
     }
+
     /// Closes the connection; open requests end as by link loss.
     pub fn close(&self) {
-        todo!("link")
+        match &self.0 {
+            Version::One(link) => link.close(),
+            Version::Two(link) => link.close(),
+        }
     }
-    /// A KV operation on the plugin (`handle_kv`): get, set, delete.
+
+    /// A KV operation on the plugin (`handle_kv`): get, set, delete. Dropping the future does not undo a write.
     ///
     /// # Errors
     /// The plugin's error, `timeout`, or `unavailable` when the link is lost.
     pub async fn kv(&self, call: KvCall) -> Result<KvAnswer, KvError> {
-        todo!("link")
+        match &self.0 {
+            Version::One(link) => link.kv(call).await,
+            Version::Two(link) => link.kv(call).await,
+        }
     }
-    /// Streams that are open.
+
+    /// Streams that are open; for version 1: requests and KV calls that wait for their answer.
+    #[must_use]
     pub fn open_streams(&self) -> usize {
-        todo!("link")
+        match &self.0 {
+            Version::One(link) => link.open_streams(),
+            Version::Two(link) => link.open_streams(),
+        }
+    }
+
+    /// Sends a request and awaits the answer's head; the permit is given back when the plugin is done with the head. Dropping the
+    /// future cancels the request.
+    pub(crate) async fn request<B>(
+        &self,
+        head: &RequestHead,
+        body: RequestBody<B>,
+        permit: Permit,
+    ) -> Result<LinkAnswer, SendError>
+    where
+        B: Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
+        match &self.0 {
+            Version::One(link) => link.request(head, body, permit).await,
+            Version::Two(link) => link.request(head, body, permit).await,
+        }
+    }
+
+    /// The most bytes of a body that the plugin takes in one piece; `None`: it takes streams.
+    pub(crate) fn collects(&self) -> Option<usize> {
+        match &self.0 {
+            Version::One(_) => Some(v1::MAX_BODY),
+            Version::Two(link) => link.collects(),
+        }
+    }
+
+    /// The most requests that the plugin takes at once on this link.
+    pub(crate) fn max_concurrent(&self) -> usize {
+        match &self.0 {
+            Version::One(_) => 1,
+            Version::Two(link) => link.max_concurrent(),
+        }
+    }
+
+    /// Whether both are the same connection.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(self.host_side(), other.host_side())
+    }
+
+    /// Tells the operator of an answer that the rules of HTTP changed or refused: an event for the first of each kind on this link, so
+    /// that a plugin that always does it floods nothing.
+    pub(crate) fn report_bad_answer(&self, kind: BadAnswer, what: &str) {
+        self.host_side().report_bad_answer(kind, what);
+    }
+
+    fn host_side(&self) -> &Arc<host_side::HostSide> {
+        match &self.0 {
+            Version::One(link) => link.host_side(),
+            Version::Two(link) => link.host_side(),
+        }
     }
 }

@@ -2,12 +2,22 @@
 
 use std::{ffi::OsString, os::fd::OwnedFd, path::PathBuf};
 
+mod child;
+mod diagnose;
+mod environment;
+mod spawner;
 mod sys;
+#[cfg(test)]
+mod tests;
+
+pub use child::Process;
+pub use environment::clean_environment;
+pub use spawner::Spawner;
 
 /// What to execute.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Program {
-    /// The executable: absolute, already looked up.
+    /// The executable: absolute, or a bare name that is looked up at each start, in the PATH that the process gets.
     pub path: PathBuf,
     /// Its arguments, without the program.
     pub args: Vec<OsString>,
@@ -21,22 +31,11 @@ pub struct Launch {
     pub program: Program,
     /// Where.
     pub cwd: PathBuf,
-    /// The whole environment.
+    /// The whole environment. Of a name that is given twice the last value counts.
     pub env: Vec<(OsString, OsString)>,
     /// Descriptors to pass on: the first becomes 3, the next 4, …
     pub inherit: Vec<OwnedFd>,
 }
-
-/// The allow-list of section 2 taken from this process's environment.
-#[must_use]
-#[allow(clippy::todo)]
-pub fn clean_environment() -> Vec<(OsString, OsString)> {
-    todo!("process")
-}
-
-/// The one thread that spawns; cheap to clone. Processes die when the last clone is dropped.
-#[derive(Debug, Clone)]
-pub struct Spawner {}
 
 /// Why a process could not be started: what the operator reads names the path and the cause (missing, not executable, wrong
 /// architecture, bad shebang, …).
@@ -49,25 +48,6 @@ pub struct SpawnError {
     pub message: String,
 }
 
-#[allow(clippy::todo, clippy::unused_async)]
-impl Spawner {
-    /// Starts the thread.
-    ///
-    /// # Errors
-    /// The thread cannot be made.
-    pub fn new() -> std::io::Result<Self> {
-        todo!("process")
-    }
-    /// Starts a process. If the future is dropped, the process is killed.
-    ///
-    /// # Errors
-    /// See [`SpawnError`].
-    pub async fn spawn(&self, launch: Launch) -> Result<Process, SpawnError> {
-        let _ = launch;
-        todo!("process")
-    }
-}
-
 /// How a process ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exit {
@@ -77,6 +57,11 @@ pub enum Exit {
     Signal(i32),
 }
 
+impl Exit {
+    /// The code of a process whose status was taken by another part of the embedding program; no real one is negative.
+    pub const UNKNOWN: i32 = -1;
+}
+
 /// A signal to a process group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum GroupSignal {
@@ -84,31 +69,4 @@ pub enum GroupSignal {
     Terminate,
     /// SIGKILL.
     Kill,
-}
-
-/// A running process and its group. Dropped, it kills the group and has it reaped.
-#[derive(Debug)]
-pub struct Process {
-    /// What it writes to stdout; taken by whoever captures it.
-    pub stdout: Option<tokio::net::unix::pipe::Receiver>,
-    /// What it writes to stderr.
-    pub stderr: Option<tokio::net::unix::pipe::Receiver>,
-}
-
-#[allow(clippy::todo, clippy::unused_async)]
-impl Process {
-    /// Its number, which is that of its group too.
-    #[must_use]
-    pub fn pid(&self) -> u32 {
-        todo!("process")
-    }
-    /// Signals the group. No effect once the leader was reaped.
-    pub fn signal(&self, signal: GroupSignal) {
-        let _ = signal;
-        todo!("process")
-    }
-    /// Awaits the leader's exit (by pidfd), kills what is left of the group, then reaps the leader. Cancel safe.
-    pub async fn wait(&mut self) -> Exit {
-        todo!("process")
-    }
 }

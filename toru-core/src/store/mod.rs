@@ -1,4 +1,22 @@
-//! What is kept: KV, events, the enabled state. Traits, and a store in memory and in SQLite.
+//! What is kept: KV, events, the enabled state. Traits, and stores in memory, in SQLite and in a JSON file.
+//!
+//! | trait | in memory | durable |
+//! |---|---|---|
+//! | [`KvStore`] | [`MemoryKvStore`] | [`SqliteKvStore`] |
+//! | [`EventStore`] | [`MemoryEventStore`] | [`SqliteEventStore`] |
+//! | [`StateStore`] | [`MemoryStateStore`] | [`JsonStateStore`] |
+//!
+//! Every backend passes the same suite, `conformance`.
+
+mod apply;
+mod clock;
+#[cfg(any(test, feature = "conformance"))]
+#[doc(hidden)]
+pub mod conformance;
+mod json_state;
+mod limits;
+mod memory;
+mod sqlite;
 
 use std::{fmt::Debug, time::Duration};
 
@@ -6,6 +24,13 @@ use async_trait::async_trait;
 use toru_plugin_api::message::kv::{KvAnswer, KvCall, KvError};
 
 use crate::event::Event;
+
+#[doc(hidden)]
+pub use clock::Clock;
+pub use json_state::JsonStateStore;
+pub use limits::KvLimits;
+pub use memory::{MemoryEventStore, MemoryKvStore, MemoryStateStore};
+pub use sqlite::{Database, SqliteEventStore, SqliteKvStore};
 
 /// Keeps the values of all plugins, a namespace each. All of protocol section 5; a call that a store does not have yet is
 /// answered with `unknown_action`.
@@ -30,7 +55,7 @@ pub struct StoredEvent {
 /// Keeps events.
 #[async_trait]
 pub trait EventStore: Send + Sync + Debug + 'static {
-    /// Stores events.
+    /// Stores events, all or none of them, in this order.
     ///
     /// # Errors
     /// They were not stored.
@@ -68,4 +93,11 @@ pub trait StateStore: Send + Sync + Debug + 'static {
 pub struct StoreError {
     /// One sentence.
     pub message: String,
+}
+
+impl StoreError {
+    /// An error with this text.
+    pub fn new(message: impl Into<String>) -> Self {
+        Self { message: message.into() }
+    }
 }

@@ -1,192 +1,348 @@
 //! One task per plugin, and the facade over them.
+//!
+//! | file | what |
+//! |---|---|
+//! | `state/` | what supervision decides: a pure step function, with its diagram |
+//! | `restart.rs` | the policy of retries; backoff exists only there |
+//! | `task.rs` | the owner of one plugin: drives the machine, publishes the status |
+//! | `prepare.rs`, `launch.rs`, `links.rs` | from a candidate to a live process and its links |
+//! | `claims.rs` | who holds a route |
+//! | `folders.rs` | private folders, and the lock on the data folder |
+//!
+//! The facade reads published statuses and writes to mailboxes: nothing it does waits for a plugin, but `enable` and
+//! `disable` of that plugin, and `shutdown`.
 
+mod builder;
+mod claims;
+mod error;
+mod folders;
+mod host;
+mod launch;
+mod links;
+mod prepare;
 mod restart;
+mod state;
 mod status;
+mod task;
 
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    io,
+    path::{Path, PathBuf},
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
-use toru_plugin_api::message::kv::{KvAnswer, KvCall, KvError};
+use tokio::{
+    runtime::Handle,
+    sync::{Mutex, oneshot, watch},
+};
+use toru_plugin_api::message::kv::{KvAnswer, KvCall, KvError, KvErrorCode};
 
 use crate::{
     config::Config,
-    event::EventHook,
+    discovery::{self, Candidate, Found},
     http::PluginService,
     log::{LogQuery, LogRecord},
-    store::{EventStore, KvStore, StateStore, StoreError, StoredEvent},
+    routes::Routes,
+    store::{KvStore, StoreError, StoredEvent},
 };
+use folders::DataLock;
+use host::{Host, OWN_LANE};
+use prepare::Origin;
+use state::Wish;
+use task::{Beginning, Command, Published, Task, TaskHandle};
 
-pub use restart::RestartPolicy;
+pub use builder::Builder;
+pub use error::{CommandError, SupervisorError};
+pub use restart::{RestartPolicy, RestartPolicyError, RestartSettings};
 pub use status::{Health, PluginStatus, Reason, StateName};
 
-/// Runs plugins. Dropping it without `shutdown` kills all their groups.
+/// How long a task may take beyond the phases of a stop until `shutdown` ends it together with its process: reaping, and a
+/// store that is slow. It is bounded so that one stuck plugin cannot keep the host.
+const SHUTDOWN_SLACK: Duration = Duration::from_secs(5);
+
+/// Runs plugins. Cheap to clone; all clones are one supervisor. Dropping the last one without
+/// [`shutdown`](Self::shutdown) kills all plugins with their groups.
+#[derive(Debug, Clone)]
+pub struct PluginSupervisor {
+    inner: Arc<Inner>,
+}
+
 #[derive(Debug)]
-pub struct PluginSupervisor {}
-
-/// Builds a supervisor. Stores that are not given are SQLite and `config.json`, in the folders of the config.
-#[derive(Debug)]
-pub struct Builder {}
-
-/// Why a supervisor cannot be built or started: what, where, what to do.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum SupervisorError {
-    /// A folder or file.
-    #[error("{path}: {message}")]
-    Io {
-        /// Which.
-        path: PathBuf,
-        /// What is wrong and what to do.
-        message: String,
-    },
-    /// A store.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// A setting.
-    #[error("{0}")]
-    Config(String),
+struct Inner {
+    host: Arc<Host>,
+    routes: Arc<Routes>,
+    source_dirs: Vec<PathBuf>,
+    held: Option<(String, watch::Receiver<bool>)>,
+    /// Filled once by `initialize`.
+    plugins: OnceLock<BTreeMap<Arc<str>, TaskHandle>>,
+    /// Taken by an `initialize` under way, so that two do not start everything twice.
+    initializing: Mutex<()>,
+    _lock: DataLock,
 }
 
-/// Why a command on a plugin failed.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum CommandError {
-    /// No plugin has this id.
-    #[error("there is no plugin {0:?}")]
-    Unknown(String),
-    /// The wish could not be stored; nothing has changed.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// The supervisor is shutting down.
-    #[error("the supervisor is shutting down")]
-    ShuttingDown,
-}
-
-#[allow(unused_variables, clippy::todo)]
-impl Builder {
-    /// Takes this KV store.
-    #[must_use]
-    pub fn kv_store(self, store: Arc<dyn KvStore>) -> Self {
-        todo!("supervisor")
-    }
-    /// Takes this event store.
-    #[must_use]
-    pub fn event_store(self, store: Arc<dyn EventStore>) -> Self {
-        todo!("supervisor")
-    }
-    /// Takes this state store.
-    #[must_use]
-    pub fn state_store(self, store: Arc<dyn StateStore>) -> Self {
-        todo!("supervisor")
-    }
-    /// Adds a hook that is told of every event.
-    #[must_use]
-    pub fn event_hook(self, hook: impl EventHook) -> Self {
-        todo!("supervisor")
-    }
-    /// Adds a source folder outside the plugins folder (`toru dev`): built already, run by its `[dev] exec` if it has one.
-    #[must_use]
-    pub fn source_dir(self, dir: impl Into<PathBuf>) -> Self {
-        todo!("supervisor")
-    }
-    /// Builds it on the current tokio runtime; nothing runs yet.
-    ///
-    /// # Errors
-    /// See [`SupervisorError`].
-    pub fn build(self) -> Result<PluginSupervisor, SupervisorError> {
-        todo!("supervisor")
+impl Drop for Inner {
+    fn drop(&mut self) {
+        for plugin in self.plugins.get().into_iter().flat_map(BTreeMap::values) {
+            plugin.abort.abort();
+        }
     }
 }
 
-#[allow(unused_variables, clippy::todo, clippy::unused_async)]
 impl PluginSupervisor {
     /// A builder around this config.
-    #[must_use]
     pub fn builder(config: Config) -> Builder {
-        todo!("supervisor")
+        Builder::new(config)
     }
-    /// Discovers the plugins and starts the enabled ones; waits for the discovery, not for the plugins.
+
+    fn new(
+        host: Host,
+        routes: Arc<Routes>,
+        lock: DataLock,
+        source_dirs: Vec<PathBuf>,
+        held: Option<(String, watch::Receiver<bool>)>,
+    ) -> Self {
+        let inner = Inner {
+            host: Arc::new(host),
+            routes,
+            source_dirs,
+            held,
+            plugins: OnceLock::new(),
+            initializing: Mutex::new(()),
+            _lock: lock,
+        };
+        Self { inner: Arc::new(inner) }
+    }
+
+    /// Discovers the plugins and starts the enabled ones; waits for the discovery, not for the plugins. Later calls do
+    /// nothing.
     ///
     /// # Errors
-    /// See [`SupervisorError`].
+    /// The plugins folder cannot be made or read, or the enabled state is damaged: see [`SupervisorError`]. A broken plugin
+    /// is no error but a failed plugin in the list.
     pub async fn initialize(&self) -> Result<(), SupervisorError> {
-        todo!("supervisor")
+        let inner = &self.inner;
+        let _turn = inner.initializing.lock().await;
+        if inner.plugins.get().is_some() {
+            return Ok(());
+        }
+        let states = inner.host.states.load().await?;
+        let mut plugins = BTreeMap::new();
+        // In the order of the ids, so that of two equal routes the lower id gets it.
+        for (id, (origin, found)) in self.discover().await? {
+            let wish = Wish::from_enabled(states.get(&*id).copied().unwrap_or(true));
+            let lease = match (&found, wish) {
+                // One that is refused hears of it again, and tells it, when it is prepared.
+                (Found::Plugin(definition), Wish::Up) => {
+                    prepare::claim(&inner.host, &definition.metadata).await.ok()
+                }
+                _ => None,
+            };
+            let held = inner.held.as_ref().filter(|(held, _)| **held == *id).map(|(_, held)| held.clone());
+            let beginning = Beginning { id: id.clone(), origin, found, wish, lease, held };
+            plugins.insert(id, Task::start(inner.host.clone(), beginning));
+        }
+        inner.plugins.set(plugins).expect("only the holder of `initializing` sets it");
+        Ok(())
     }
-    /// All plugins, by id. Never waits.
+
+    async fn discover(&self) -> Result<BTreeMap<Arc<str>, (Origin, Found)>, SupervisorError> {
+        let plugins_dir = self.inner.host.config.plugins_dir.clone();
+        let source_dirs = self.inner.source_dirs.clone();
+        let scan = tokio::task::spawn_blocking(move || {
+            let candidates = discovery::scan(&plugins_dir)
+                .map_err(|error| SupervisorError::Io { path: plugins_dir, message: error.to_string() })?;
+            Ok(join_candidates(candidates, &source_dirs))
+        });
+        scan.await.map_err(|error| SupervisorError::Config(format!("the discovery was ended: {error}")))?
+    }
+
+    /// All plugins, by id. Never waits; empty before [`initialize`](Self::initialize).
+    #[must_use]
     pub fn list(&self) -> Vec<PluginStatus> {
-        todo!("supervisor")
+        let plugins = self.inner.plugins.get().into_iter().flat_map(BTreeMap::values);
+        plugins.map(|plugin| plugin.published.borrow().status.clone()).collect()
     }
+
     /// One plugin. Never waits.
+    #[must_use]
     pub fn status(&self, id: &str) -> Option<PluginStatus> {
-        todo!("supervisor")
+        self.published(id).map(|published| published.status)
     }
-    /// Resolves when the plugin's status fulfils the predicate.
+
+    /// Resolves when the plugin's status fulfils the predicate. Changes that follow each other closely may be seen as one.
+    /// Cancel safe.
     ///
     /// # Errors
-    /// No plugin has this id.
+    /// No plugin has this id, or the supervisor has shut down.
     pub async fn wait_until(
         &self,
         id: &str,
-        predicate: impl FnMut(&PluginStatus) -> bool + Send,
+        mut predicate: impl FnMut(&PluginStatus) -> bool + Send,
     ) -> Result<PluginStatus, CommandError> {
-        todo!("supervisor")
+        let mut published = self.plugin(id)?.published.clone();
+        match published.wait_for(|published| predicate(&published.status)).await {
+            Ok(published) => Ok(published.status.clone()),
+            Err(_) => Err(CommandError::ShuttingDown),
+        }
     }
-    /// Wants it up; stored before this resolves. Also the way out of auto-disabled and failed.
+
+    /// Wants it up; stored before this resolves. Also the way out of auto-disabled and failed: its failures are forgotten,
+    /// and its files are read anew. Dropping the future may or may not undo it.
     ///
     /// # Errors
     /// See [`CommandError`].
     pub async fn enable(&self, id: &str) -> Result<(), CommandError> {
-        todo!("supervisor")
+        self.want(id, Wish::Up).await
     }
-    /// Wants it down; stored before this resolves, the process may still be ending.
+
+    /// Wants it down; stored before this resolves, the process may still be ending. Dropping the future may or may not
+    /// undo it.
     ///
     /// # Errors
     /// See [`CommandError`].
     pub async fn disable(&self, id: &str) -> Result<(), CommandError> {
-        todo!("supervisor")
+        self.want(id, Wish::Down).await
     }
+
+    async fn want(&self, id: &str, wish: Wish) -> Result<(), CommandError> {
+        let (reply, answer) = oneshot::channel();
+        let command = Command::Want(wish, reply);
+        self.plugin(id)?.mailbox.send(command).await.map_err(|_| CommandError::ShuttingDown)?;
+        answer.await.map_err(|_| CommandError::ShuttingDown)?
+    }
+
     /// The HTTP service, on links that the supervisor's runtime drives.
+    #[must_use]
     pub fn service(&self) -> PluginService {
-        todo!("supervisor")
+        self.service_of(OWN_LANE)
     }
-    /// The HTTP service whose links are driven by the runtime it is called on.
+
+    /// The HTTP service whose links are driven by the runtime it is called on. Processes that are spawned from now on have
+    /// a link for it; the others serve it through the supervisor's own.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
+    #[must_use]
     pub fn lane(&self) -> PluginService {
-        todo!("supervisor")
+        self.service_of(self.inner.host.lanes.add(Handle::current()))
     }
+
+    fn service_of(&self, lane: usize) -> PluginService {
+        PluginService::new(self.inner.routes.clone(), lane, &self.inner.host.config)
+    }
+
     /// A KV operation on the plugin itself: reaches its `handle_kv`.
     ///
     /// # Errors
-    /// The plugin's error; `unavailable` when it does not run.
+    /// The plugin's error; `unavailable` when it does not run, `invalid` when there is no such plugin.
     pub async fn plugin_kv(&self, id: &str, call: KvCall) -> Result<KvAnswer, KvError> {
-        todo!("supervisor")
+        let published = self.published(id).ok_or_else(|| {
+            KvError::new(KvErrorCode::Invalid, CommandError::Unknown(id.to_owned()).to_string())
+        })?;
+        let link = published.link.ok_or_else(|| {
+            KvError::new(
+                KvErrorCode::Unavailable,
+                format!("the plugin {id:?} does not run: enable it and try again"),
+            )
+        })?;
+        link.kv(call).await
     }
+
     /// The host's store, whose namespaces are the plugins' ids.
+    #[must_use]
     pub fn kv_store(&self) -> &Arc<dyn KvStore> {
-        todo!("supervisor")
+        &self.inner.host.kv
     }
-    /// The newest events of a plugin.
+
+    /// The newest events of a plugin, newest first, with all that were emitted before.
     ///
     /// # Errors
     /// The store failed.
     pub async fn events(&self, id: &str, limit: usize) -> Result<Vec<StoredEvent>, StoreError> {
-        todo!("supervisor")
+        self.inner.host.events.flush().await;
+        self.inner.host.event_store.recent(id, limit).await
     }
+
     /// A page of a plugin's log.
     ///
     /// # Errors
-    /// A file cannot be read.
-    pub async fn logs(&self, id: &str, query: LogQuery) -> std::io::Result<Vec<LogRecord>> {
-        todo!("supervisor")
+    /// A file cannot be read; `NotFound` when there is no such plugin.
+    pub async fn logs(&self, id: &str, query: LogQuery) -> io::Result<Vec<LogRecord>> {
+        // The id becomes part of a path, so only a known one may.
+        self.plugin(id).map_err(|error| io::Error::new(io::ErrorKind::NotFound, error))?;
+        self.inner.host.logs.plugin(id).query(query).await
     }
+
     /// The plugin's frontend bundle: an absolute path that was checked to lie inside its folder.
+    #[must_use]
     pub fn bundle(&self, id: &str) -> Option<PathBuf> {
-        todo!("supervisor")
+        self.published(id)?.bundle.map(|path| host::absolute(&path))
     }
+
     /// The instance id.
+    #[must_use]
     pub fn instance_id(&self) -> &str {
-        todo!("supervisor")
+        &self.inner.host.instance_id
     }
-    /// Stops all plugins in phases and resolves when all groups are gone. Later calls join the first.
+
+    /// Stops all plugins in phases and resolves when all groups are gone. Later calls join the first. A plugin whose task
+    /// is stuck is killed after the phases and 5 s more.
     pub async fn shutdown(&self) {
-        todo!("supervisor")
+        let Some(plugins) = self.inner.plugins.get() else {
+            return;
+        };
+        let config = &self.inner.host.config;
+        let limit = config.shutdown_grace + config.term_grace + SHUTDOWN_SLACK;
+        let deadline = tokio::time::Instant::now() + limit;
+        let stops: Vec<_> =
+            plugins.values().map(|plugin| tokio::spawn(stop(plugin.mailbox.clone()))).collect();
+        for (plugin, stop) in plugins.values().zip(stops) {
+            if tokio::time::timeout_at(deadline, stop).await.is_err() {
+                plugin.abort.abort();
+                plugin.mailbox.closed().await;
+            }
+        }
+        self.inner.host.events.flush().await;
     }
+
+    fn plugin(&self, id: &str) -> Result<&TaskHandle, CommandError> {
+        let plugins = self.inner.plugins.get();
+        plugins.and_then(|plugins| plugins.get(id)).ok_or_else(|| CommandError::Unknown(id.to_owned()))
+    }
+
+    fn published(&self, id: &str) -> Option<Published> {
+        Some(self.plugin(id).ok()?.published.borrow().clone())
+    }
+}
+
+/// Asks a task to end, and resolves when it has.
+async fn stop(mailbox: tokio::sync::mpsc::Sender<Command>) {
+    // An error says that it has ended already.
+    let _ = mailbox.send(Command::Shutdown).await;
+    mailbox.closed().await;
+}
+
+/// The plugins folder's candidates and the source folders, which go before a candidate of the same id.
+fn join_candidates(
+    candidates: Vec<Candidate>,
+    source_dirs: &[PathBuf],
+) -> BTreeMap<Arc<str>, (Origin, Found)> {
+    let mut all: BTreeMap<Arc<str>, (Origin, Found)> = BTreeMap::new();
+    for candidate in candidates {
+        all.insert(candidate.id.into(), (Origin::Folder, candidate.found));
+    }
+    for dir in source_dirs {
+        let (id, found) = match discovery::read_source_dir(dir) {
+            Ok((definition, _)) => (definition.metadata.id().to_owned(), Found::Plugin(Arc::new(definition))),
+            Err(problem) => (folder_name(dir), Found::Problem(problem)),
+        };
+        all.insert(id.into(), (Origin::Source(dir.clone()), found));
+    }
+    all
+}
+
+fn folder_name(dir: &Path) -> String {
+    dir.file_name().map_or_else(|| dir.display().to_string(), |name| name.to_string_lossy().into_owned())
 }

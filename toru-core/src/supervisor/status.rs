@@ -1,5 +1,7 @@
 //! What is published of a plugin.
 
+use toru_plugin_api::PluginMetadata;
+
 /// What a plugin's process is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -76,4 +78,36 @@ pub struct PluginStatus {
     pub restarts: u32,
     /// When it is started again (RFC 3339), in backoff.
     pub next_retry_at: Option<String>,
+}
+
+impl PluginStatus {
+    /// A plugin of which nothing is known but its id.
+    pub(super) fn unknown(id: &str, enabled: bool) -> Self {
+        Self {
+            id: id.to_owned(),
+            name: None,
+            version: None,
+            author: None,
+            icon: None,
+            route: None,
+            enabled,
+            running: false,
+            pid: None,
+            protocol: None,
+            health: if enabled { Health::Unhealthy } else { Health::Disabled },
+            state: StateName::Stopped,
+            reason: None,
+            restarts: 0,
+            next_retry_at: None,
+        }
+    }
+
+    /// Fills in what the plugin says of itself.
+    pub(super) fn describe(&mut self, metadata: &PluginMetadata) {
+        self.name = Some(metadata.name().to_owned());
+        self.version = Some(metadata.version().to_owned());
+        self.author = metadata.author().map(str::to_owned);
+        self.icon = Some(metadata.icon().to_owned());
+        self.route = Some(metadata.route().to_owned());
+    }
 }

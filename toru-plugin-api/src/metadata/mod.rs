@@ -228,3 +228,11 @@ impl Manifest {
 pub fn parse_settings(text: &str) -> Result<Map<String, Value>, ManifestError> {
     read::settings(text)
 }
+
+/// Holds a text against the rule of ids, for what is named by one: a folder, a file, a route of the API.
+///
+/// # Errors
+/// The text is no id.
+pub fn check_id(text: &str) -> Result<(), ManifestError> {
+    read::check_id(text)
+}

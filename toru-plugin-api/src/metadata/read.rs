@@ -140,16 +140,16 @@ impl Field {
     }
 
     fn config(self) -> Result<Map<String, Value>, ManifestError> {
-        check_depth(&self.key, &self.node)?;
+        check_depth(&self.key, &self.node, rules::CONFIG_DEPTH_MAX)?;
         Ok(entries_into_json(self.table()?.entries))
     }
 }
 
-fn check_depth(key: &str, node: &Node) -> Result<(), ManifestError> {
-    if node.depth() <= rules::CONFIG_DEPTH_MAX {
+fn check_depth(key: &str, node: &Node, max: usize) -> Result<(), ManifestError> {
+    if node.depth() <= max {
         return Ok(());
     }
-    let rule = format!("nests deeper than {} tables and arrays: flatten it", rules::CONFIG_DEPTH_MAX);
+    let rule = format!("nests deeper than {max} tables and arrays: flatten it");
     Err(ManifestError::broken(node.at, key, &rule))
 }
 
@@ -305,9 +305,14 @@ pub(super) fn settings(text: &str) -> Result<Map<String, Value>, ManifestError> 
     check_size(text)?;
     let entries = Node::entries_from_toml(text)?;
     for entry in &entries {
-        check_depth(&entry.key, &entry.node)?;
+        // The document itself is a table too.
+        check_depth(&entry.key, &entry.node, rules::CONFIG_DEPTH_MAX - 1)?;
     }
     Ok(entries_into_json(entries))
+}
+
+pub(super) fn check_id(text: &str) -> Result<(), ManifestError> {
+    rules::id(text).map_err(|broken| ManifestError::broken(None, "id", &broken))
 }
 
 pub(super) fn author(text: &str) -> Result<String, ManifestError> {

@@ -1,0 +1,97 @@
+//! What of a plugin's answer passes to the client (protocol section 4, rules).
+
+use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
+use http_body::Body;
+
+use super::{AnswerBody, body::discard, headers::clean, problem::Problem};
+use crate::link::{BadAnswer, Link, LinkAnswer, LinkBody};
+
+/// Turns a plugin's answer into the client's. What is not passed on as it was is told as an event.
+pub(super) fn pass(
+    answer: LinkAnswer,
+    link: &Link,
+    is_head: bool,
+    host_cookies: &[Box<str>],
+) -> Result<Response<AnswerBody>, Problem> {
+    let LinkAnswer { head, body } = answer;
+    // No upgrade was offered, and no interim answer is asked for.
+    if head.status.is_informational() {
+        link.report_bad_answer(
+            BadAnswer::Interim,
+            &format!("status {} was not asked for", head.status.as_u16()),
+        );
+        return Err(Problem::BadAnswer);
+    }
+    let mut headers = head.headers;
+    clean(&mut headers, host_cookies, |found, what| link.report_bad_answer(found, what));
+    let length = content_length(&headers).map_err(|()| {
+        link.report_bad_answer(BadAnswer::ContentLength, "content-length is no number, or more than one");
+        Problem::BadAnswer
+    })?;
+    let body = if is_head || is_bodiless(head.status) {
+        if head.status == StatusCode::NO_CONTENT {
+            headers.remove(header::CONTENT_LENGTH);
+        }
+        if let LinkBody::Stream(body) = body {
+            discard(body);
+        }
+        AnswerBody::empty()
+    } else {
+        pass_body(body, length, &mut headers).ok_or_else(|| {
+            link.report_bad_answer(BadAnswer::ContentLength, "the body does not match its content-length");
+            Problem::BadAnswer
+        })?
+    };
+    let mut response = Response::new(body);
+    *response.status_mut() = head.status;
+    *response.headers_mut() = headers;
+    Ok(response)
+}
+
+/// 304 tells of a body that it does not have, 204 has none (RFC 9110, 15.3.5 and 15.4.5).
+fn is_bodiless(status: StatusCode) -> bool {
+    matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
+}
+
+/// A body that is here gets its length from the host, and has to match the plugin's if that named one; a streamed one is counted on its way.
+fn pass_body(body: LinkBody, length: Option<u64>, headers: &mut HeaderMap) -> Option<AnswerBody> {
+    let body = match body {
+        LinkBody::Stream(body) => match body.size_hint().exact() {
+            None => return Some(AnswerBody::stream(body, length)),
+            Some(here) => {
+                set_length(headers, length, here)?;
+                AnswerBody::stream(body, Some(here))
+            }
+        },
+        LinkBody::Full(bytes) => {
+            set_length(headers, length, bytes.len() as u64)?;
+            AnswerBody::full(bytes)
+        }
+    };
+    Some(body)
+}
+
+fn set_length(headers: &mut HeaderMap, named: Option<u64>, here: u64) -> Option<()> {
+    match named {
+        Some(named) => (named == here).then_some(()),
+        None => {
+            headers.insert(header::CONTENT_LENGTH, HeaderValue::from(here));
+            Some(())
+        }
+    }
+}
+
+/// The length that the head names; an error where it is no number or there are several.
+fn content_length(headers: &HeaderMap) -> Result<Option<u64>, ()> {
+    let mut values = headers.get_all(header::CONTENT_LENGTH).iter();
+    let Some(only) = values.next() else { return Ok(None) };
+    if values.next().is_some() {
+        return Err(());
+    }
+    let digits = only.as_bytes();
+    // `parse` would take a sign.
+    if !digits.iter().all(u8::is_ascii_digit) {
+        return Err(());
+    }
+    std::str::from_utf8(digits).map_err(drop)?.parse().map(Some).map_err(drop)
+}

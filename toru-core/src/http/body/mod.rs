@@ -1,0 +1,9 @@
+//! Bodies on their way through: the client's to the plugin, the plugin's to the client.
+
+mod answer;
+mod client;
+mod length;
+
+pub(super) use answer::discard;
+pub use answer::{AnswerBody, AnswerBodyError};
+pub(super) use client::{ClientBody, ClientBodyError, Outgoing};

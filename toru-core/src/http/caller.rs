@@ -1,0 +1,65 @@
+//! What the embedder knows of the one who asks.
+
+use std::net::IpAddr;
+
+use http::{HeaderValue, header::InvalidHeaderValue};
+
+/// Where a request comes from: a request extension that the embedder sets, once per connection, for it is cheap to clone.
+/// Without it a plugin is told no client address, and `http`.
+#[derive(Debug, Clone)]
+pub struct Caller {
+    pub(super) address: HeaderValue,
+    pub(super) scheme: HeaderValue,
+}
+
+impl Caller {
+    /// A client that speaks plain HTTP.
+    #[must_use]
+    pub fn http(address: IpAddr) -> Self {
+        Self::new(address, HTTP)
+    }
+
+    /// A client that speaks HTTP over TLS.
+    #[must_use]
+    pub fn https(address: IpAddr) -> Self {
+        Self::new(address, HeaderValue::from_static("https"))
+    }
+
+    fn new(address: IpAddr, scheme: HeaderValue) -> Self {
+        let address = HeaderValue::from_str(&address.to_string()).expect("an address is printable ASCII");
+        Self { address, scheme }
+    }
+}
+
+/// What `x-forwarded-proto` says unless the embedder knows better.
+pub(super) const HTTP: HeaderValue = HeaderValue::from_static("http");
+
+/// Who asks: a request extension that the embedder's authentication sets. Without it a plugin sees an anonymous request.
+#[derive(Debug, Clone)]
+pub struct Identity {
+    pub(super) user: HeaderValue,
+    pub(super) roles: HeaderValue,
+    pub(super) by_authorization: bool,
+}
+
+impl Identity {
+    /// A user and what it may do.
+    ///
+    /// # Errors
+    /// A name has a control character: it could not be told to a plugin.
+    pub fn new<'a>(user: &str, roles: impl IntoIterator<Item = &'a str>) -> Result<Self, InvalidHeaderValue> {
+        let roles: Vec<&str> = roles.into_iter().collect();
+        Ok(Self {
+            user: HeaderValue::from_bytes(user.as_bytes())?,
+            roles: HeaderValue::from_bytes(roles.join(",").as_bytes())?,
+            by_authorization: false,
+        })
+    }
+
+    /// The header `authorization` proved it. It was meant for the host and ends there: the plugin does not get it.
+    #[must_use]
+    pub fn by_authorization(mut self) -> Self {
+        self.by_authorization = true;
+        self
+    }
+}

@@ -1,0 +1,216 @@
+//! One request, from its arrival to the head of its answer.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri, header, uri::PathAndQuery};
+use http_body::Body;
+use toru_plugin_api::{
+    driver::{BoxError, RequestError},
+    frame::ResetCode,
+    message::http::RequestHead,
+};
+
+use super::{
+    AnswerBody, PluginService, answer,
+    body::{ClientBody, ClientBodyError, Outgoing},
+    caller::{Caller, Identity},
+    headers::{self, Context},
+    path::{self, PathKind},
+    problem::Problem,
+};
+use crate::{
+    link::{BadAnswer, Link, LinkAnswer, SendError},
+    routes::Endpoint,
+};
+
+/// Bodies up to this size are read before a place on the link is taken, so that a slow client holds none; they go in one message
+/// with their head. A larger one is worth a stream.
+const COLLECT_FIRST: u64 = 16 << 10;
+/// How often a request is sent at most: once, and once more when the plugin took nothing of it (protocol section 6).
+const MAX_SENDS: usize = 2;
+
+impl PluginService {
+    /// Sends a request to the plugin of its route, and gives its answer, or a problem.
+    ///
+    /// Dropping the future cancels the request at the plugin.
+    pub async fn forward<B>(&self, request: Request<B>) -> Response<AnswerBody>
+    where
+        B: Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
+        self.exchange(request).await.unwrap_or_else(Problem::into_response)
+    }
+
+    async fn exchange<B>(&self, request: Request<B>) -> Result<Response<AnswerBody>, Problem>
+    where
+        B: Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
+        let (mut parts, body) = request.into_parts();
+        if parts.method == Method::CONNECT {
+            return Err(Problem::MethodNotSupported);
+        }
+        let (endpoint, path) = self.target(&parts.uri)?;
+        if let Some(refusal) = endpoint.refusal() {
+            return Err(refusal.into());
+        }
+        let expects_continue = parts.headers.contains_key(header::EXPECT);
+        let context = Context {
+            uri: &parts.uri,
+            caller: parts.extensions.get::<Caller>(),
+            identity: parts.extensions.get::<Identity>(),
+            prefix: endpoint.prefix_under(&self.mount),
+            timeout_ms: &self.timeout_ms,
+            ids: &self.ids,
+            host_cookies: &self.host_cookies,
+        };
+        headers::prepare(&mut parts.headers, &context)
+            .map_err(|headers::Unacceptable::Host| Problem::BadHost)?;
+
+        let head = RequestHead { method: parts.method, path, headers: parts.headers };
+        let body = self.first_look(body, &head.headers, expects_continue).await?;
+        let is_head = head.method == Method::HEAD;
+        let (link, answer) = self.send(&endpoint, head, body).await?;
+        answer::pass(answer, &link, is_head, &self.host_cookies)
+    }
+
+    /// The endpoint, and the path as the plugin gets it.
+    fn target(&self, uri: &Uri) -> Result<(Arc<Endpoint>, PathAndQuery), Problem> {
+        let kind = path::classify(uri.path());
+        if kind == PathKind::Forbidden || uri.query().is_some_and(|query| !query.is_ascii()) {
+            return Err(Problem::BadPath);
+        }
+        let below = uri.path().strip_prefix(&*self.strip).ok_or(Problem::NoSuchPlugin)?;
+        let (endpoint, rest) = self.routes.find(below).ok_or(Problem::NoSuchPlugin)?;
+        if kind == PathKind::Raw && !endpoint.raw_paths() {
+            return Err(Problem::BadPath);
+        }
+        let path = match uri.query() {
+            None => PathAndQuery::try_from(rest),
+            Some(query) => PathAndQuery::try_from(format!("{rest}?{query}")),
+        };
+        Ok((endpoint, path.map_err(|_| Problem::BadPath)?))
+    }
+
+    /// Reads a small body at once; a larger one waits for its place. A client that waits for `100 Continue` sends nothing before the
+    /// plugin is known to take the request.
+    async fn first_look<B>(
+        &self,
+        body: B,
+        headers: &HeaderMap,
+        expects_continue: bool,
+    ) -> Result<FirstLook<B>, Problem>
+    where
+        B: Body<Data = Bytes>,
+        B::Error: Into<BoxError>,
+    {
+        if body.is_end_stream() {
+            return Ok(FirstLook::Decided(Outgoing::Empty));
+        }
+        let length = body.size_hint().exact();
+        if expects_continue || length.is_none_or(|length| length > COLLECT_FIRST) {
+            return Ok(FirstLook::Later(body));
+        }
+        let bytes =
+            ClientBody::collect(body, COLLECT_FIRST as usize, self.body_idle, content_length(headers))
+                .await?;
+        Ok(FirstLook::Decided(Outgoing::Full(bytes)))
+    }
+
+    /// Sends a request on a link of the endpoint; once more when the plugin took nothing of it.
+    async fn send<B>(
+        &self,
+        endpoint: &Endpoint,
+        mut head: RequestHead,
+        body: FirstLook<B>,
+    ) -> Result<(Link, LinkAnswer), Problem>
+    where
+        B: Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
+        let (mut link, mut permit) = endpoint.acquire(self.lane).await?;
+        let length = content_length(&head.headers);
+        let outgoing = match body {
+            FirstLook::Decided(outgoing) => outgoing,
+            FirstLook::Later(body) => match link.collects() {
+                None => Outgoing::stream(body),
+                Some(limit) => {
+                    Outgoing::Full(ClientBody::collect(body, limit, self.body_idle, length).await?)
+                }
+            },
+        };
+        if let Outgoing::Full(bytes) = &outgoing {
+            head.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(bytes.len()));
+        }
+        for sends_left in (0..MAX_SENDS).rev() {
+            let Some(body) = outgoing.whole(self.body_idle, length) else { break };
+            let error = match link.request(&head, body, permit).await {
+                Ok(answer) => return Ok((link, answer)),
+                Err(error) => error,
+            };
+            let nothing_processed = match &error {
+                SendError::NotTaken => true,
+                SendError::Request(RequestError::Reset(code)) => *code == ResetCode::REFUSED,
+                _ => false,
+            };
+            if !nothing_processed {
+                return Err(problem_of(error, &link));
+            }
+            if sends_left == 0 {
+                break;
+            }
+            // A plugin that refuses for now may be asked again; one that takes nothing any more has a successor.
+            (link, permit) = match error {
+                SendError::NotTaken => endpoint.acquire_other(self.lane, &link).await?,
+                _ => endpoint.acquire(self.lane).await?,
+            };
+        }
+        Err(Problem::PluginUnavailable)
+    }
+}
+
+/// What is known of a client's body before a link is.
+enum FirstLook<B> {
+    Decided(Outgoing<B>),
+    Later(B),
+}
+
+fn content_length(headers: &HeaderMap) -> Option<u64> {
+    headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+impl From<ClientBodyError> for Problem {
+    fn from(error: ClientBodyError) -> Self {
+        match error {
+            ClientBodyError::Stalled => Self::BodyTimeout,
+            ClientBodyError::TooLarge => Self::BodyTooLarge,
+            ClientBodyError::Length | ClientBodyError::Failed(_) => Self::BodyBroken,
+        }
+    }
+}
+
+/// What a client is told of a failed request (protocol section 3, codes).
+fn problem_of(error: SendError, link: &Link) -> Problem {
+    let error = match error {
+        SendError::NotTaken => return Problem::PluginUnavailable,
+        SendError::BodyTooLarge => return Problem::BodyTooLarge,
+        SendError::HeadTooLarge => return Problem::HeadTooLarge,
+        SendError::BodyNotText => return Problem::BodyNotText,
+        SendError::BadAnswer(what) => {
+            link.report_bad_answer(BadAnswer::Head, &what);
+            return Problem::BadAnswer;
+        }
+        SendError::Request(error) => error,
+    };
+    match error {
+        RequestError::TimedOut | RequestError::Reset(ResetCode::TIMED_OUT) => Problem::AnswerTimeout,
+        RequestError::Reset(ResetCode::TOO_LARGE) => Problem::BodyTooLarge,
+        RequestError::Reset(_) => Problem::PluginError,
+        RequestError::Body(error) => match error.downcast::<ClientBodyError>() {
+            Ok(error) => Problem::from(*error),
+            Err(_) => Problem::BodyBroken,
+        },
+        _ => Problem::PluginLost,
+    }
+}

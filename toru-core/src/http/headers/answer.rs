@@ -1,0 +1,73 @@
+//! The fields of an answer: the plugin's own, less what is the host's to say.
+
+use http::{HeaderMap, header};
+
+use super::{cookies, is_hop_by_hop, named_by_connection};
+use crate::link::BadAnswer;
+
+/// Removes what does not pass from a plugin to a client, and tells what was found, each kind once.
+pub(in crate::http) fn clean(
+    headers: &mut HeaderMap,
+    host_cookies: &[Box<str>],
+    mut found: impl FnMut(BadAnswer, &'static str),
+) {
+    let mut dropped = named_by_connection(headers);
+    dropped.extend(headers.keys().filter(|name| is_hop_by_hop(name.as_str())).cloned());
+    if !dropped.is_empty() {
+        found(BadAnswer::HopByHop, "header fields that belong to one connection were removed");
+    }
+    for name in dropped {
+        headers.remove(name);
+    }
+    if headers.contains_key(header::SET_COOKIE) && cookies::remove_from_answer(headers, host_cookies) {
+        found(BadAnswer::HostCookie, "a cookie of the host's name was removed");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::{HeaderName, HeaderValue};
+
+    use super::*;
+
+    fn cleaned(fields: &[(&str, &str)]) -> (HeaderMap, Vec<BadAnswer>) {
+        let mut headers = HeaderMap::new();
+        for (name, value) in fields {
+            headers.append(
+                HeaderName::from_bytes(name.as_bytes()).unwrap(),
+                HeaderValue::from_str(value).unwrap(),
+            );
+        }
+        let mut findings = Vec::new();
+        clean(&mut headers, &["toru_session".into()], |found, _| findings.push(found));
+        (headers, findings)
+    }
+
+    #[test]
+    fn hop_by_hop_fields_of_an_answer_are_stripped_and_told_once() {
+        let (headers, findings) = cleaned(&[
+            ("connection", "close, x-mine"),
+            ("x-mine", "1"),
+            ("transfer-encoding", "chunked"),
+            ("upgrade", "h2c"),
+            ("content-type", "text/plain"),
+        ]);
+        assert_eq!(headers.len(), 1);
+        assert_eq!(headers["content-type"], "text/plain");
+        assert_eq!(findings, [BadAnswer::HopByHop]);
+    }
+
+    #[test]
+    fn a_clean_answer_passes_whole_with_its_duplicates() {
+        let (headers, findings) = cleaned(&[("set-cookie", "a=1"), ("set-cookie", "b=2"), ("x-a", "1")]);
+        assert_eq!(headers.get_all("set-cookie").iter().count(), 2);
+        assert!(findings.is_empty());
+    }
+
+    #[test]
+    fn a_cookie_of_the_host_is_stripped_and_told() {
+        let (headers, findings) = cleaned(&[("set-cookie", "a=1"), ("set-cookie", "toru_session=evil")]);
+        assert_eq!(headers.get_all("set-cookie").iter().collect::<Vec<_>>(), ["a=1"]);
+        assert_eq!(findings, [BadAnswer::HostCookie]);
+    }
+}

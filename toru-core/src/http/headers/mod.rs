@@ -1,0 +1,43 @@
+//! Which header fields pass between a client and a plugin. Maps are edited in place; where nothing is to be removed nothing is allocated.
+
+mod answer;
+mod cookies;
+mod request;
+
+use http::{HeaderMap, HeaderName, header};
+
+pub(super) use answer::clean;
+pub(super) use request::{Context, Unacceptable, prepare};
+
+/// Whether a field belongs to one connection (RFC 9110, 7.6.1) and so never passes. `connection` and `upgrade` would pass with
+/// an upgrade that was offered; none is offered yet.
+fn is_hop_by_hop(name: &str) -> bool {
+    matches!(
+        name,
+        "connection"
+            | "http2-settings"
+            | "keep-alive"
+            | "proxy-authenticate"
+            | "proxy-authorization"
+            | "proxy-connection"
+            | "te"
+            | "trailer"
+            | "transfer-encoding"
+            | "upgrade"
+    )
+}
+
+/// The fields that `connection` names and that it is not itself enough to know of: they belong to this connection too.
+fn named_by_connection(headers: &HeaderMap) -> Vec<HeaderName> {
+    let mut named = Vec::new();
+    for value in headers.get_all(header::CONNECTION) {
+        for token in value.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii) {
+            // Something that is no token names no field.
+            let Ok(name) = HeaderName::from_bytes(token) else { continue };
+            if !matches!(name.as_str(), "close") && !is_hop_by_hop(name.as_str()) {
+                named.push(name);
+            }
+        }
+    }
+    named
+}

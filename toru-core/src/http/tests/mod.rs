@@ -1,0 +1,100 @@
+//! The service in front of a plugin's end of a link.
+
+mod v1;
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body_util::{BodyExt, Empty, Full};
+use tokio::sync::mpsc;
+
+use super::{AnswerBody, PluginService};
+use crate::{
+    link::{
+        Link, LinkNews,
+        testing::{PLUGIN, TestHost},
+    },
+    routes::{Availability, Endpoint, EndpointSettings, Routes},
+};
+
+/// The route of the plugin in these tests.
+const ROUTE: &str = "/r";
+
+/// A service with one route.
+#[derive(Debug)]
+struct Rig {
+    host: TestHost,
+    endpoint: std::sync::Arc<Endpoint>,
+    service: PluginService,
+}
+
+impl Rig {
+    fn new() -> Self {
+        Self::over(TestHost::new(), |_| {})
+    }
+
+    fn over(host: TestHost, adjust: impl FnOnce(&mut EndpointSettings)) -> Self {
+        let mut settings = EndpointSettings {
+            id: PLUGIN.into(),
+            route: ROUTE.into(),
+            raw_paths: false,
+            max_in_flight: host.config.max_in_flight,
+            queue_len: host.config.queue_len,
+            queue_wait: host.config.queue_wait,
+        };
+        adjust(&mut settings);
+        let endpoint = Endpoint::new(settings);
+        let routes = std::sync::Arc::new(Routes::default());
+        routes.insert(endpoint.clone()).unwrap();
+        let service = PluginService::new(routes, 0, &host.config).host_cookies(["toru_session"]);
+        Self { host, endpoint, service }
+    }
+
+    fn ready(&self, link: &Link) {
+        self.endpoint.set(Availability::Ready([Some(link.clone())].into()));
+    }
+
+    /// What the service answers to this request, body and all.
+    async fn get(&self, path: &str) -> Answer {
+        self.send(Request::get(path).body(Empty::new()).unwrap()).await
+    }
+
+    async fn post(&self, path: &str, body: impl Into<Bytes>) -> Answer {
+        self.send(Request::post(path).body(Full::new(body.into())).unwrap()).await
+    }
+
+    async fn send<B>(&self, request: Request<B>) -> Answer
+    where
+        B: http_body::Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<toru_plugin_api::driver::BoxError>,
+    {
+        whole(self.service.forward(request).await).await
+    }
+}
+
+/// An answer, collected.
+#[derive(Debug)]
+struct Answer {
+    status: u16,
+    headers: http::HeaderMap,
+    body: Bytes,
+}
+
+impl Answer {
+    /// The last part of the type of a problem.
+    fn problem(&self) -> String {
+        assert_eq!(self.headers["content-type"], "application/problem+json", "{self:?}");
+        let problem: serde_json::Value = serde_json::from_slice(&self.body).unwrap();
+        assert_eq!(problem["status"], self.status);
+        problem["type"].as_str().unwrap().strip_prefix("urn:toru:error:").unwrap().to_owned()
+    }
+}
+
+async fn whole(response: Response<AnswerBody>) -> Answer {
+    let (parts, body) = response.into_parts();
+    let body = body.collect().await.unwrap().to_bytes();
+    Answer { status: parts.status.as_u16(), headers: parts.headers, body }
+}
+
+async fn next_news(news: &mut mpsc::Receiver<LinkNews>) -> LinkNews {
+    news.recv().await.expect("the channel ends after Lost")
+}

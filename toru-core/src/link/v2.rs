@@ -1,0 +1,234 @@
+//! A version 2 link: the driver's handle, and a task that serves what the plugin starts.
+
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http_body::Body;
+use serde_json::{Map, Value};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::UnixStream,
+    runtime,
+    sync::mpsc,
+    task::JoinHandle,
+    time::Instant,
+};
+use toru_plugin_api::{
+    driver::{BoxError, DriveError, Handle, Incoming, IncomingEvent, RequestBody, RequestError, drive},
+    frame::{ResetCode, limits::MAX_INLINE},
+    message::{
+        http::RequestHead,
+        kv::{KvAnswer, KvCall, KvError},
+        lifecycle::{Ready, feature},
+    },
+    proto::{Connection, OpenError},
+};
+
+use super::{
+    LinkAnswer, LinkBody, LinkLost, LinkNews, LinkSetup, SendError, gate::EventGate, host_side::HostSide,
+    kv::KvService,
+};
+use crate::routes::Permit;
+
+/// The version of the protocol that this link speaks.
+const PROTOCOL: u32 = 2;
+
+#[derive(Debug, Clone)]
+pub(super) struct Link {
+    handle: Handle,
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    host: Arc<HostSide>,
+    /// What the plugin said with `ready`.
+    terms: OnceLock<Terms>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Terms {
+    max_streams: usize,
+    takes_streams: bool,
+}
+
+impl Link {
+    pub(super) fn open(
+        socket: std::os::unix::net::UnixStream,
+        setup: LinkSetup,
+        news: mpsc::Sender<LinkNews>,
+        runtime: &runtime::Handle,
+    ) -> std::io::Result<Self> {
+        let _context = runtime.enter();
+        socket.set_nonblocking(true)?;
+        Ok(Self::over(UnixStream::from_std(socket)?, setup, news))
+    }
+
+    /// Over any stream, on the current runtime.
+    pub(super) fn over<IO>(io: IO, setup: LinkSetup, news: mpsc::Sender<LinkNews>) -> Self
+    where
+        IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let host = HostSide::new(&setup);
+        let shared = Arc::new(Shared { host, terms: OnceLock::new() });
+        let kv = KvService::new(setup.plugin_id, setup.kv, setup.settings.kv_timeout);
+        let connection = Connection::host(setup.settings, setup.init, Instant::now().into_std());
+        let (handle, incoming, driver) = drive(io, connection);
+        let gate = EventGate::new(Instant::now());
+        let served = Served { handle: handle.clone(), shared: shared.clone(), kv, gate, news };
+        let driver = tokio::spawn(driver);
+        tokio::spawn(served.run(incoming, driver));
+        Self { handle, shared }
+    }
+
+    pub(super) fn host_side(&self) -> &Arc<HostSide> {
+        &self.shared.host
+    }
+
+    pub(super) fn shutdown(&self, grace: Duration) {
+        self.handle.shutdown(grace);
+    }
+
+    pub(super) fn close(&self) {
+        self.handle.close();
+    }
+
+    pub(super) async fn kv(&self, call: KvCall) -> Result<KvAnswer, KvError> {
+        self.handle.call_kv(call).await
+    }
+
+    pub(super) fn open_streams(&self) -> usize {
+        self.handle.open_streams()
+    }
+
+    pub(super) fn collects(&self) -> Option<usize> {
+        let takes_streams = self.shared.terms.get().is_some_and(|terms| terms.takes_streams);
+        (!takes_streams).then_some(MAX_INLINE)
+    }
+
+    /// Before `ready` there are no requests.
+    pub(super) fn max_concurrent(&self) -> usize {
+        self.shared.terms.get().map_or(0, |terms| terms.max_streams)
+    }
+
+    pub(super) async fn request<B>(
+        &self,
+        head: &RequestHead,
+        body: RequestBody<B>,
+        _permit: Permit,
+    ) -> Result<LinkAnswer, SendError>
+    where
+        B: Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
+        let has_body = !matches!(body, RequestBody::Empty);
+        match self.handle.request(head.clone(), body).await {
+            Ok(response) => Ok(LinkAnswer { head: response.head, body: LinkBody::Stream(response.body) }),
+            Err(RequestError::Open(error)) => Err(match error {
+                OpenError::TooLarge if has_body => SendError::BodyTooLarge,
+                OpenError::TooLarge => SendError::HeadTooLarge,
+                OpenError::NoStreams => SendError::BodyTooLarge,
+                OpenError::Full => SendError::Request(RequestError::Reset(ResetCode::REFUSED)),
+                _ => SendError::NotTaken,
+            }),
+            Err(RequestError::Head(error)) => Err(SendError::BadAnswer(error.to_string())),
+            Err(error) => Err(SendError::Request(error)),
+        }
+    }
+}
+
+/// Serves what the plugin starts, in order.
+#[derive(Debug)]
+struct Served {
+    handle: Handle,
+    shared: Arc<Shared>,
+    kv: KvService,
+    gate: EventGate,
+    news: mpsc::Sender<LinkNews>,
+}
+
+impl Served {
+    async fn run(mut self, mut incoming: Incoming, driver: JoinHandle<Result<(), DriveError>>) {
+        let mut failed_handshake = None;
+        while let Some(event) = incoming.next().await {
+            if let Err(lost) = self.serve(event).await {
+                self.handle.close();
+                failed_handshake = Some(lost);
+                break;
+            }
+        }
+        drop(incoming);
+        self.shared.host.tell_dropped(&mut self.gate);
+        let ended = driver.await;
+        let lost = failed_handshake.unwrap_or_else(|| match ended {
+            Ok(ended) => lost(ended),
+            // The runtime is shutting down, and with it the host.
+            Err(_) => LinkLost::Closed,
+        });
+        // Nobody who listens is nobody to tell.
+        let _ = self.news.send(LinkNews::Lost(lost)).await;
+    }
+
+    async fn serve(&mut self, event: IncomingEvent) -> Result<(), LinkLost> {
+        match event {
+            IncomingEvent::Ready(ready) => self.ready(&ready).await?,
+            IncomingEvent::Failed(failed) => self.tell(LinkNews::Refused(failed)).await,
+            IncomingEvent::Draining(draining) => {
+                self.tell(LinkNews::Draining { reason: draining.reason }).await;
+            }
+            IncomingEvent::PingsMissed(missed) => self.tell(LinkNews::PingsMissed(missed)).await,
+            IncomingEvent::Kv(call) => self.kv.serve(call).await,
+            IncomingEvent::Log(record) => self.shared.host.record(&record),
+            IncomingEvent::Event(event) => self.shared.host.event(event, &mut self.gate),
+            IncomingEvent::Unknown(what) => {
+                let fields = Map::from_iter([("what".to_owned(), Value::from(what))]);
+                self.shared.host.warn("a message that this host does not know was ignored", &fields);
+            }
+            // How a plugin says it is has no reader yet; the rest is for the plugin's side.
+            _ => {}
+        }
+        Ok(())
+    }
+
+    async fn ready(&mut self, ready: &Ready) -> Result<(), LinkLost> {
+        if ready.protocol != PROTOCOL {
+            return Err(LinkLost::Handshake {
+                code: "incompatible",
+                message: format!(
+                    "the plugin answered init with protocol {}, the host chose {PROTOCOL}: both have to be the same",
+                    ready.protocol
+                ),
+            });
+        }
+        let terms = Terms {
+            max_streams: usize::try_from(ready.limits.max_streams).unwrap_or(usize::MAX),
+            takes_streams: self.handle.features().has(feature::STREAMS),
+        };
+        // A second `ready` is the connection's to refuse.
+        let _ = self.shared.terms.set(terms);
+        self.tell(LinkNews::Ready { protocol: ready.protocol }).await;
+        Ok(())
+    }
+
+    async fn tell(&self, news: LinkNews) {
+        // Supervision that has dropped its end does not want to know.
+        let _ = self.news.send(news).await;
+    }
+}
+
+fn lost(ended: Result<(), DriveError>) -> LinkLost {
+    match ended {
+        Ok(()) => LinkLost::Closed,
+        Err(DriveError::Protocol(error)) => LinkLost::Protocol {
+            cause: "protocol".to_owned(),
+            message: error.to_string(),
+            excerpt: String::new(),
+        },
+        Err(DriveError::PeerDoesNotRead) => LinkLost::PeerDoesNotRead,
+        Err(DriveError::Io(error)) => LinkLost::Io(error.to_string()),
+        Err(error) => LinkLost::Io(error.to_string()),
+    }
+}

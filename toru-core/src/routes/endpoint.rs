@@ -1,0 +1,277 @@
+//! One plugin as the router sees it: whether it answers, through what, and who waits for it.
+
+use std::{
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use arc_swap::ArcSwap;
+use http::HeaderValue;
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, TryAcquireError};
+
+use crate::link::Link;
+
+/// Whether a plugin's route answers, and through what.
+#[derive(Debug, Clone)]
+pub enum Availability {
+    /// Disabled or auto-disabled: 404.
+    Disabled,
+    /// Starting, in backoff or draining: requests wait in the queue, then 503.
+    Waiting,
+    /// Requests go through these links, one per lane; a lane without its own uses the first.
+    Ready(Arc<[Option<Link>]>),
+    /// Failed for good: 503.
+    Failed,
+}
+
+/// What an endpoint is made of.
+#[derive(Debug, Clone)]
+pub struct EndpointSettings {
+    /// The plugin.
+    pub id: Arc<str>,
+    /// Its route: begins with `/`, no trailing `/`.
+    pub route: Arc<str>,
+    /// `%2f` and `//` pass.
+    pub raw_paths: bool,
+    /// Requests without an answer's head per link.
+    pub max_in_flight: usize,
+    /// Requests that wait.
+    pub queue_len: usize,
+    /// How long each waits.
+    pub queue_wait: Duration,
+}
+
+/// One plugin as the router sees it. Lives as long as the plugin is known; its availability changes.
+#[derive(Debug)]
+pub struct Endpoint {
+    settings: EndpointSettings,
+    state: ArcSwap<State>,
+    changed: Notify,
+    waiting: AtomicUsize,
+    /// The mount that the service uses, and the whole prefix as a header.
+    prefix: OnceLock<(Arc<str>, HeaderValue)>,
+}
+
+#[derive(Debug)]
+enum State {
+    Disabled,
+    Waiting,
+    Ready(Box<[Option<Lane>]>),
+    Failed,
+}
+
+/// A link and the places of the requests on it that have no answer's head yet.
+#[derive(Debug, Clone)]
+struct Lane {
+    link: Link,
+    places: Arc<Semaphore>,
+}
+
+/// A request's place on a link; given back when the answer's head is there, by dropping it.
+#[derive(Debug)]
+pub(crate) struct Permit {
+    _place: OwnedSemaphorePermit,
+}
+
+/// Why a request cannot be sent to a plugin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    /// The operator has disabled it.
+    Disabled,
+    /// It will not come back by itself.
+    Failed,
+    /// As many wait already as may.
+    QueueFull,
+    /// It waited as long as it may.
+    WaitedTooLong,
+}
+
+/// What a look at the state says.
+enum Look {
+    Go(Link, Permit),
+    Stop(Refusal),
+    /// Nothing to send on: the state must change first.
+    AwaitChange,
+    /// The link is full.
+    AwaitPlace(Lane),
+}
+
+impl Endpoint {
+    /// An endpoint that is `Waiting`.
+    pub fn new(settings: EndpointSettings) -> Arc<Self> {
+        Arc::new(Self {
+            settings,
+            state: ArcSwap::from_pointee(State::Waiting),
+            changed: Notify::new(),
+            waiting: AtomicUsize::new(0),
+            prefix: OnceLock::new(),
+        })
+    }
+
+    /// The plugin.
+    pub fn id(&self) -> &Arc<str> {
+        &self.settings.id
+    }
+
+    /// Its route.
+    pub fn route(&self) -> &str {
+        &self.settings.route
+    }
+
+    /// Whether `%2f` and `//` pass in its paths.
+    pub(crate) fn raw_paths(&self) -> bool {
+        self.settings.raw_paths
+    }
+
+    /// The path under which a client reaches it, for `x-forwarded-prefix`. All services of a host have one mount as a rule, so the
+    /// first one's is kept.
+    pub(crate) fn prefix_under(&self, mount: &Arc<str>) -> HeaderValue {
+        let build = || {
+            // A route or mount that is no header value is told as none.
+            HeaderValue::from_str(&format!("{mount}{}", self.route())).unwrap_or(HeaderValue::from_static(""))
+        };
+        let (kept_for, prefix) = self.prefix.get_or_init(|| (mount.clone(), build()));
+        if kept_for == mount { prefix.clone() } else { build() }
+    }
+
+    /// Changes what requests find; wakes those that wait. Called by the plugin's owner alone: two calls at once may lose one.
+    ///
+    /// A link that stays keeps its requests' places; those that wait for a link that has gone look again.
+    pub fn set(&self, availability: Availability) {
+        let next = match availability {
+            Availability::Disabled => State::Disabled,
+            Availability::Waiting => State::Waiting,
+            Availability::Failed => State::Failed,
+            Availability::Ready(links) => {
+                let current = self.state.load();
+                State::Ready(
+                    links
+                        .iter()
+                        .map(|link| {
+                            link.as_ref().map(|link| current.lane_of(link, self.settings.max_in_flight))
+                        })
+                        .collect(),
+                )
+            }
+        };
+        let next = Arc::new(next);
+        let previous = self.state.swap(next.clone());
+        for lane in
+            previous.lanes().filter(|old| !next.lanes().any(|new| Arc::ptr_eq(&new.places, &old.places)))
+        {
+            lane.places.close();
+        }
+        self.changed.notify_waiters();
+    }
+
+    /// A link to send on and a place on it. Waits while the plugin is not there or its link is full: at most
+    /// `queue_len` requests for at most `queue_wait`. Where nobody waits this is two atomic loads and a semaphore, without an allocation.
+    ///
+    /// Dropping the future leaves the queue.
+    pub(crate) async fn acquire(&self, lane: usize) -> Result<(Link, Permit), Refusal> {
+        match self.look(lane, None) {
+            Look::Go(link, permit) => Ok((link, permit)),
+            Look::Stop(refusal) => Err(refusal),
+            Look::AwaitChange | Look::AwaitPlace(_) => self.queue(lane, None).await,
+        }
+    }
+
+    /// As `acquire`, but never the link `refused`: it takes no requests any more, whether or not its owner knows yet.
+    pub(crate) async fn acquire_other(&self, lane: usize, refused: &Link) -> Result<(Link, Permit), Refusal> {
+        self.queue(lane, Some(refused)).await
+    }
+
+    /// What a request would be refused with right now, without waiting.
+    pub(crate) fn refusal(&self) -> Option<Refusal> {
+        match &**self.state.load() {
+            State::Disabled => Some(Refusal::Disabled),
+            State::Failed => Some(Refusal::Failed),
+            State::Waiting | State::Ready(_) => None,
+        }
+    }
+
+    fn look(&self, lane: usize, refused: Option<&Link>) -> Look {
+        let state = self.state.load();
+        let lane = match &**state {
+            State::Disabled => return Look::Stop(Refusal::Disabled),
+            State::Failed => return Look::Stop(Refusal::Failed),
+            State::Waiting => return Look::AwaitChange,
+            State::Ready(lanes) => {
+                lanes.get(lane).and_then(Option::as_ref).or_else(|| lanes.first()?.as_ref())
+            }
+        };
+        let Some(lane) = lane.filter(|lane| refused.is_none_or(|refused| !refused.is_same(&lane.link)))
+        else {
+            return Look::AwaitChange;
+        };
+        match lane.places.clone().try_acquire_owned() {
+            Ok(place) => Look::Go(lane.link.clone(), Permit { _place: place }),
+            Err(TryAcquireError::NoPermits) => Look::AwaitPlace(lane.clone()),
+            Err(TryAcquireError::Closed) => Look::AwaitChange,
+        }
+    }
+
+    async fn queue(&self, lane: usize, refused: Option<&Link>) -> Result<(Link, Permit), Refusal> {
+        let _waiter = Waiter::enter(&self.waiting, self.settings.queue_len).ok_or(Refusal::QueueFull)?;
+        tokio::time::timeout(self.settings.queue_wait, self.wait(lane, refused))
+            .await
+            .unwrap_or(Err(Refusal::WaitedTooLong))
+    }
+
+    async fn wait(&self, lane: usize, refused: Option<&Link>) -> Result<(Link, Permit), Refusal> {
+        loop {
+            // Registered before the look, so that no change between the two is missed.
+            let mut changed = std::pin::pin!(self.changed.notified());
+            changed.as_mut().enable();
+            match self.look(lane, refused) {
+                Look::Go(link, permit) => return Ok((link, permit)),
+                Look::Stop(refusal) => return Err(refusal),
+                Look::AwaitChange => changed.await,
+                // The semaphore serves in order, and is closed when its link goes.
+                Look::AwaitPlace(lane) => {
+                    if let Ok(place) = lane.places.acquire_owned().await {
+                        return Ok((lane.link, Permit { _place: place }));
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl State {
+    fn lanes(&self) -> impl Iterator<Item = &Lane> {
+        let lanes: &[Option<Lane>] = match self {
+            Self::Ready(lanes) => lanes,
+            Self::Disabled | Self::Waiting | Self::Failed => &[],
+        };
+        lanes.iter().flatten()
+    }
+
+    fn lane_of(&self, link: &Link, max_in_flight: usize) -> Lane {
+        self.lanes().find(|lane| lane.link.is_same(link)).cloned().unwrap_or_else(|| Lane {
+            link: link.clone(),
+            places: Arc::new(Semaphore::new(max_in_flight.min(link.max_concurrent()))),
+        })
+    }
+}
+
+/// Counts one request in the queue for as long as it lives.
+struct Waiter<'a>(&'a AtomicUsize);
+
+impl<'a> Waiter<'a> {
+    fn enter(waiting: &'a AtomicUsize, bound: usize) -> Option<Self> {
+        waiting
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |count| (count < bound).then_some(count + 1))
+            .ok()
+            .map(|_| Self(waiting))
+    }
+}
+
+impl Drop for Waiter<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}

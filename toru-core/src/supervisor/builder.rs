@@ -1,0 +1,162 @@
+//! From settings and stores to a supervisor.
+
+use std::{fmt, io, path::PathBuf, sync::Arc, time::Duration};
+
+use tokio::{runtime::Handle, sync::watch};
+
+use super::{
+    PluginSupervisor, SupervisorError,
+    claims::Registrar,
+    folders::{self, DataLock},
+    host::{Host, Lanes},
+};
+use crate::{
+    config::Config,
+    discovery::Prober,
+    event::{EventBus, EventHook, LogHook},
+    instance,
+    log::Logs,
+    process::Spawner,
+    routes::Routes,
+    store::{Database, EventStore, JsonStateStore, KvStore, StateStore},
+};
+
+/// The database in the data folder.
+const DATABASE: &str = "toru.db";
+
+/// Builds a supervisor. Stores that are not given are SQLite and `config.json`, in the folders of the config.
+#[must_use]
+pub struct Builder {
+    config: Config,
+    kv: Option<Arc<dyn KvStore>>,
+    events: Option<Arc<dyn EventStore>>,
+    states: Option<Arc<dyn StateStore>>,
+    hooks: Vec<Box<dyn EventHook>>,
+    source_dirs: Vec<PathBuf>,
+    held: Option<(String, watch::Receiver<bool>)>,
+}
+
+impl fmt::Debug for Builder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Builder")
+            .field("config", &self.config)
+            .field("source_dirs", &self.source_dirs)
+            .field("hooks", &self.hooks.len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Builder {
+    pub(super) fn new(config: Config) -> Self {
+        Self {
+            config,
+            kv: None,
+            events: None,
+            states: None,
+            hooks: Vec::new(),
+            source_dirs: Vec::new(),
+            held: None,
+        }
+    }
+
+    /// Takes this KV store.
+    pub fn kv_store(mut self, store: Arc<dyn KvStore>) -> Self {
+        self.kv = Some(store);
+        self
+    }
+
+    /// Takes this event store.
+    pub fn event_store(mut self, store: Arc<dyn EventStore>) -> Self {
+        self.events = Some(store);
+        self
+    }
+
+    /// Takes this state store.
+    pub fn state_store(mut self, store: Arc<dyn StateStore>) -> Self {
+        self.states = Some(store);
+        self
+    }
+
+    /// Adds a hook that is told of every event, after the log and the store.
+    pub fn event_hook(mut self, hook: impl EventHook) -> Self {
+        self.hooks.push(Box::new(hook));
+        self
+    }
+
+    /// Adds a source folder outside the plugins folder (`toru dev`): built already, run by its `[dev] exec` if it has one.
+    pub fn source_dir(mut self, dir: impl Into<PathBuf>) -> Self {
+        self.source_dirs.push(dir.into());
+        self
+    }
+
+    /// For tests only: the task of the plugin `id` stands still while `held` is true, as if it were stuck.
+    #[doc(hidden)]
+    pub fn hold_task(mut self, id: impl Into<String>, held: watch::Receiver<bool>) -> Self {
+        self.held = Some((id.into(), held));
+        self
+    }
+
+    /// Builds it on the current tokio runtime, which drives its tasks and links. The data folder is made, locked and its
+    /// stores are opened; no plugin runs yet.
+    ///
+    /// # Errors
+    /// Another host holds the data folder, a folder or store is damaged or not writable, or there is no tokio runtime; see
+    /// [`SupervisorError`].
+    pub fn build(self) -> Result<PluginSupervisor, SupervisorError> {
+        let runtime = Handle::try_current().map_err(|_| {
+            SupervisorError::Config(
+                "a supervisor is built on a tokio runtime: call build() inside one".to_owned(),
+            )
+        })?;
+        let data_dir = self.config.data_dir.clone();
+        let io_error =
+            |error: io::Error| SupervisorError::Io { path: data_dir.clone(), message: error.to_string() };
+        folders::make_private(&data_dir).map_err(io_error)?;
+        let lock = DataLock::acquire(&data_dir)?;
+        let instance_id = instance::load_or_create(&data_dir).map_err(io_error)?;
+        let logs = Logs::open(&self.config).map_err(|error| SupervisorError::Io {
+            path: self.config.log_dir.clone(),
+            message: error.to_string(),
+        })?;
+        let (kv, event_store) = open_stores(self.kv, self.events, &self.config)?;
+        let states = self.states.unwrap_or_else(|| Arc::new(JsonStateStore::new(&self.config.plugins_dir)));
+
+        let mut hooks: Vec<Box<dyn EventHook>> = vec![Box::new(LogHook::new(logs.clone()))];
+        hooks.extend(self.hooks);
+        let retention = Duration::from_secs(u64::from(self.config.event_days) * 24 * 60 * 60);
+        let events = EventBus::with_retention(event_store.clone(), hooks, retention);
+        let routes = Arc::new(Routes::default());
+        let host = Host {
+            instance_id,
+            kv,
+            event_store,
+            states,
+            events,
+            logs,
+            spawner: Spawner::new().map_err(io_error)?,
+            prober: Prober::default(),
+            registrar: Registrar::start(routes.clone()),
+            lanes: Lanes::new(runtime),
+            config: self.config,
+        };
+        Ok(PluginSupervisor::new(host, routes, lock, self.source_dirs, self.held))
+    }
+}
+
+type Stores = (Arc<dyn KvStore>, Arc<dyn EventStore>);
+
+fn open_stores(
+    kv: Option<Arc<dyn KvStore>>,
+    events: Option<Arc<dyn EventStore>>,
+    config: &Config,
+) -> Result<Stores, SupervisorError> {
+    match (kv, events) {
+        (Some(kv), Some(events)) => Ok((kv, events)),
+        (kv, events) => {
+            let database = Database::open(config.data_dir.join(DATABASE))?;
+            let kv = kv.unwrap_or_else(|| Arc::new(database.kv_store()));
+            let events = events.unwrap_or_else(|| Arc::new(database.event_store()));
+            Ok((kv, events))
+        }
+    }
+}

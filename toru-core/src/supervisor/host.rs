@@ -1,0 +1,87 @@
+//! What all plugins' tasks share: settings, stores, and the ways out of the supervisor. None of it is a lock of two plugins.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use arc_swap::ArcSwap;
+use tokio::runtime::Handle;
+
+use super::{claims::Registrar, state};
+use crate::{
+    config::Config,
+    discovery::Prober,
+    event::EventBus,
+    log::Logs,
+    process::Spawner,
+    store::{EventStore, KvStore, StateStore},
+};
+
+/// Everything that a task reaches beyond its own plugin.
+#[derive(Debug)]
+pub(super) struct Host {
+    pub(super) config: Config,
+    pub(super) instance_id: String,
+    pub(super) kv: Arc<dyn KvStore>,
+    pub(super) event_store: Arc<dyn EventStore>,
+    pub(super) states: Arc<dyn StateStore>,
+    pub(super) events: EventBus,
+    pub(super) logs: Logs,
+    pub(super) spawner: Spawner,
+    pub(super) prober: Prober,
+    pub(super) registrar: Registrar,
+    pub(super) lanes: Lanes,
+}
+
+impl Host {
+    pub(super) fn machine_settings(&self) -> state::Settings {
+        state::Settings {
+            start_timeout: self.config.start_timeout,
+            shutdown_grace: self.config.shutdown_grace,
+            term_grace: self.config.term_grace,
+            ping_unhealthy: self.config.ping_unhealthy,
+            ping_dead: self.config.ping_dead,
+            restart: self.config.restart.clone(),
+        }
+    }
+
+    /// The folder of a plugin's own.
+    pub(super) fn plugin_data_dir(&self, id: &str) -> PathBuf {
+        absolute(&self.config.data_dir).join("plugins").join(id)
+    }
+}
+
+/// A plugin has a working folder of its own, so what it is told of must be absolute.
+pub(super) fn absolute(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
+}
+
+/// The lane that the supervisor's own runtime drives.
+pub(super) const OWN_LANE: usize = 0;
+
+/// The runtimes that drive links, in the order of their numbers. The first is [`OWN_LANE`].
+#[derive(Debug)]
+pub(super) struct Lanes(ArcSwap<Vec<Handle>>);
+
+impl Lanes {
+    pub(super) fn new(own: Handle) -> Self {
+        Self(ArcSwap::from_pointee(vec![own]))
+    }
+
+    /// Adds a lane: its number. Processes that are spawned from now on have a link for it.
+    pub(super) fn add(&self, runtime: Handle) -> usize {
+        let mut number = 0;
+        self.0.rcu(|lanes| {
+            number = lanes.len();
+            let mut lanes = Vec::clone(lanes);
+            lanes.push(runtime.clone());
+            lanes
+        });
+        number
+    }
+
+    pub(super) fn snapshot(&self) -> Arc<Vec<Handle>> {
+        self.0.load_full()
+    }
+}

@@ -1,0 +1,211 @@
+//! From a prepared plugin to a live one: sockets, environment, spawn, captured output, links.
+
+use std::{
+    collections::BTreeMap,
+    ffi::OsString,
+    io,
+    os::{fd::OwnedFd, unix::net::UnixStream},
+    sync::Arc,
+    time::Duration,
+};
+
+use tokio::{runtime::Handle, task::JoinHandle};
+use toru_plugin_api::{message::lifecycle::Init, proto};
+
+use super::{
+    folders::SocketFolder,
+    host::{Host, absolute},
+    links::{Links, LinksNews, Sockets},
+    prepare::Prepared,
+    state::Failure,
+};
+use crate::{
+    link::LinkSetup,
+    log::PluginLog,
+    process::{Exit, GroupSignal, Launch, Process, clean_environment},
+};
+
+/// The number that the first inherited descriptor gets in the plugin.
+const FIRST_FD: usize = 3;
+
+/// The highest version of the protocol that this host speaks, as the plugin is advised of it.
+const HIGHEST_PROTOCOL: &str = "2";
+
+/// How long the link's last news and the last lines of stderr may trail the exit. They are there at once, unless a process
+/// that has left the group holds the other ends.
+const LAST_WORDS: Duration = Duration::from_millis(100);
+
+/// Spawns a plugin, captures its output and opens its first link. Dropping the future kills what it has spawned.
+pub(super) async fn launch(host: Arc<Host>, prepared: Box<Prepared>) -> Result<Box<Live>, Failure> {
+    let lanes = host.lanes.snapshot();
+    let (sockets, inherit) = make_sockets(prepared.protocol, lanes.len())
+        .map_err(|error| Failure::new("socket_failed", format!("its socket cannot be made: {error}")))?;
+    let metadata = &prepared.definition.metadata;
+    let socket_path = match &sockets {
+        Sockets::Path(folder) => folder.socket().to_string_lossy().into_owned(),
+        Sockets::Pairs(_) => String::new(),
+    };
+    let launch = Launch {
+        program: prepared.definition.program.clone(),
+        cwd: prepared.definition.cwd.clone(),
+        env: environment(&host, &prepared, &socket_path, inherit.len()),
+        inherit,
+    };
+    let setup = link_setup(&host, &prepared, socket_path, metadata.id().into());
+    let process =
+        host.spawner.spawn(launch).await.map_err(|error| Failure::new(error.code, error.message))?;
+    Live::open(process, sockets, &lanes, setup).map(Box::new)
+}
+
+/// The host's ends, and those to be inherited.
+fn make_sockets(protocol: u32, lanes: usize) -> io::Result<(Sockets, Vec<OwnedFd>)> {
+    if protocol == 1 {
+        return Ok((Sockets::Path(SocketFolder::create()?), Vec::new()));
+    }
+    let mut own = Vec::with_capacity(lanes);
+    let mut inherit = Vec::with_capacity(lanes);
+    for _ in 0..lanes {
+        let (ours, theirs) = UnixStream::pair()?;
+        own.push(ours);
+        inherit.push(theirs.into());
+    }
+    Ok((Sockets::Pairs(own), inherit))
+}
+
+fn environment(
+    host: &Host,
+    prepared: &Prepared,
+    socket_path: &str,
+    inherited: usize,
+) -> Vec<(OsString, OsString)> {
+    let metadata = &prepared.definition.metadata;
+    let mut env: BTreeMap<OsString, OsString> = clean_environment().into_iter().collect();
+    env.extend(metadata.env().iter().map(|(name, value)| (name.into(), value.into())));
+    // Last, so that a manifest cannot pretend another place.
+    let mut own = |name: &str, value: &str| env.insert(name.into(), value.into());
+    own("TORU_PLUGIN_ID", metadata.id());
+    own("TORU_INSTANCE_ID", &host.instance_id);
+    own("TORU_PROTOCOL", HIGHEST_PROTOCOL);
+    if !socket_path.is_empty() {
+        own("TORU_PLUGIN_SOCKET", socket_path);
+    }
+    if inherited > 0 {
+        own("TORU_PLUGIN_FD", &FIRST_FD.to_string());
+    }
+    if inherited > 1 {
+        let extra: Vec<String> = (FIRST_FD + 1..FIRST_FD + inherited).map(|fd| fd.to_string()).collect();
+        own("TORU_PLUGIN_EXTRA_FDS", &extra.join(","));
+    }
+    env.into_iter().collect()
+}
+
+fn link_setup(host: &Host, prepared: &Prepared, plugin_socket: String, plugin_id: Arc<str>) -> LinkSetup {
+    let config = &host.config;
+    let mut settings = proto::Settings::default();
+    settings.response_timeout = config.response_timeout;
+    settings.body_idle_timeout = config.body_idle_timeout;
+    settings.kv_timeout = config.kv_timeout;
+    settings.ping_interval = Some(config.ping_interval);
+    settings.ping_unhealthy = config.ping_unhealthy;
+    settings.ping_dead = config.ping_dead;
+    let log = host.logs.plugin(&plugin_id);
+    let init = Init {
+        protocol: prepared.protocol,
+        instance_id: host.instance_id.clone(),
+        plugin_id: plugin_id.to_string(),
+        plugin_socket,
+        log_path: absolute(log.path()).to_string_lossy().into_owned(),
+        data_dir: prepared.data_dir.to_string_lossy().into_owned(),
+        config: prepared.config.clone(),
+        link: None,
+        features: settings.features.clone(),
+        limits: settings.limits,
+    };
+    LinkSetup { plugin_id, init, settings, kv: host.kv.clone(), log, events: host.events.clone() }
+}
+
+/// A process, its links and its captured output.
+#[derive(Debug)]
+pub(super) struct Live {
+    process: Process,
+    links: Links,
+    log: PluginLog,
+    captures: Vec<JoinHandle<()>>,
+}
+
+/// What `Live::next` tells.
+#[derive(Debug)]
+pub(super) enum LiveNews {
+    Links(LinksNews),
+    Exited(Exit),
+}
+
+impl Live {
+    fn open(
+        mut process: Process,
+        sockets: Sockets,
+        lanes: &[Handle],
+        setup: LinkSetup,
+    ) -> Result<Self, Failure> {
+        let pid = process.pid();
+        let log = setup.log.clone();
+        let links = Links::open(sockets, lanes, setup, pid).map_err(|error| {
+            Failure::new("socket_failed", format!("its socket cannot be driven: {error}"))
+        })?;
+        let mut captures = Vec::with_capacity(2);
+        if let Some(pipe) = process.stdout.take() {
+            let log = log.clone();
+            captures.push(tokio::spawn(async move { log.capture_stdout(pid, pipe).await }));
+        }
+        if let Some(pipe) = process.stderr.take() {
+            let log = log.clone();
+            captures.push(tokio::spawn(async move { log.capture(pid, pipe).await }));
+        }
+        Ok(Self { process, links, log, captures })
+    }
+
+    pub(super) fn pid(&self) -> u32 {
+        self.process.pid()
+    }
+
+    pub(super) fn links(&self) -> &Links {
+        &self.links
+    }
+
+    pub(super) fn signal(&self, signal: GroupSignal) {
+        self.process.signal(signal);
+    }
+
+    /// What happens next. Cancel safe.
+    pub(super) async fn next(&mut self) -> LiveNews {
+        tokio::select! {
+            exit = self.process.wait() => LiveNews::Exited(exit),
+            news = self.links.next() => LiveNews::Links(news),
+        }
+    }
+
+    /// After the exit: what the links still had to tell, and the tail of stderr.
+    pub(super) async fn last_words(&mut self) -> (Vec<LinksNews>, Option<String>) {
+        self.links.process_ended();
+        let deadline = tokio::time::Instant::now() + LAST_WORDS;
+        let mut news = Vec::new();
+        while !self.links.is_lost() {
+            match tokio::time::timeout_at(deadline, self.links.next()).await {
+                Ok(told) => news.push(told),
+                Err(_) => break,
+            }
+        }
+        for capture in &mut self.captures {
+            if tokio::time::timeout_at(deadline, capture).await.is_err() {
+                break;
+            }
+        }
+        (news, self.log.tail(self.process.pid()))
+    }
+}
+
+impl Drop for Live {
+    fn drop(&mut self) {
+        self.links.close();
+    }
+}

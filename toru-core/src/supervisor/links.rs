@@ -1,0 +1,234 @@
+//! The links of one process: the first, which is its life line, and one more for each further lane.
+
+use std::{
+    future::poll_fn,
+    io,
+    os::unix::net::UnixStream,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use tokio::{runtime::Handle, sync::mpsc};
+
+use super::{
+    folders::SocketFolder,
+    state::{Failure, Loss, Occurrence},
+};
+use crate::link::{Link, LinkLost, LinkNews, LinkSetup, PathSocket};
+
+/// The host's ends of a process that is being spawned.
+#[derive(Debug)]
+pub(super) enum Sockets {
+    /// Version 2: one inherited pair per lane.
+    Pairs(Vec<UnixStream>),
+    /// Version 1: the plugin listens in this folder.
+    Path(SocketFolder),
+}
+
+/// What `Links::next` tells.
+#[derive(Debug)]
+pub(super) enum LinksNews {
+    /// Something for the machine.
+    Occurred(Occurrence),
+    /// The links that can be used are others now.
+    Changed,
+}
+
+/// The links of one process.
+#[derive(Debug)]
+pub(super) struct Links {
+    first: Lane,
+    extra: Vec<ExtraLane>,
+    /// How the further lanes are opened, once the first is ready.
+    setup: LinkSetup,
+    /// Of version 1; removed when the process is gone.
+    folder: Option<SocketFolder>,
+}
+
+#[derive(Debug)]
+struct Lane {
+    link: Link,
+    /// `None` once it has told its end.
+    news: Option<mpsc::Receiver<LinkNews>>,
+}
+
+#[derive(Debug)]
+enum ExtraLane {
+    /// Not opened before the first is ready.
+    Waiting(UnixStream, Handle),
+    Opened {
+        lane: Lane,
+        ready: bool,
+    },
+    Gone,
+}
+
+impl Links {
+    /// Opens the first link to a process that has just been spawned.
+    ///
+    /// # Errors
+    /// The runtime of the lane takes no more sockets.
+    pub(super) fn open(sockets: Sockets, lanes: &[Handle], setup: LinkSetup, pid: u32) -> io::Result<Self> {
+        let own = lanes.first().expect("there is the supervisor's own lane");
+        match sockets {
+            Sockets::Path(folder) => {
+                let socket = PathSocket { path: folder.socket(), process_group: pid };
+                let (link, news) = Link::open_v1(socket, setup.clone(), own);
+                let first = Lane { link, news: Some(news) };
+                Ok(Self { first, extra: Vec::new(), setup, folder: Some(folder) })
+            }
+            Sockets::Pairs(pairs) => {
+                let mut pairs = pairs.into_iter();
+                let socket = pairs.next().expect("there is a pair for the supervisor's own lane");
+                let (link, news) = Link::open_v2(socket, setup.clone(), own)?;
+                let waiting = |(socket, lane): (_, &Handle)| ExtraLane::Waiting(socket, lane.clone());
+                let extra = pairs.zip(lanes.iter().skip(1)).map(waiting).collect();
+                Ok(Self { first: Lane { link, news: Some(news) }, extra, setup, folder: None })
+            }
+        }
+    }
+
+    /// The life line.
+    pub(super) fn first(&self) -> &Link {
+        &self.first.link
+    }
+
+    /// The links that can be used, by lane.
+    pub(super) fn by_lane(&self) -> Arc<[Option<Link>]> {
+        let extra = self.extra.iter().map(|lane| match lane {
+            ExtraLane::Opened { lane, ready: true } => Some(lane.link.clone()),
+            _ => None,
+        });
+        std::iter::once(Some(self.first.link.clone())).chain(extra).collect()
+    }
+
+    pub(super) fn close(&self) {
+        self.first.link.close();
+        for lane in &self.extra {
+            if let ExtraLane::Opened { lane, .. } = lane {
+                lane.link.close();
+            }
+        }
+    }
+
+    /// The process has ended: whatever is still unread may be told, but no connection is looked for any more.
+    pub(super) fn process_ended(&self) {
+        if self.folder.is_some() {
+            self.first.link.close();
+        }
+    }
+
+    /// What the links tell next; pending for ever once the first has told its end. Cancel safe.
+    pub(super) async fn next(&mut self) -> LinksNews {
+        poll_fn(|cx| self.poll_next(cx)).await
+    }
+
+    /// Whether the first link has told its end.
+    pub(super) fn is_lost(&self) -> bool {
+        self.first.news.is_none()
+    }
+
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<LinksNews> {
+        if let Poll::Ready(news) = self.first.poll(cx) {
+            if matches!(news, LinkNews::Ready { .. }) {
+                self.open_extra();
+            }
+            return Poll::Ready(LinksNews::Occurred(occurrence(news)));
+        }
+        for lane in &mut self.extra {
+            if let Poll::Ready(news) = lane.poll(cx) {
+                return Poll::Ready(news);
+            }
+        }
+        Poll::Pending
+    }
+
+    fn open_extra(&mut self) {
+        for (index, slot) in self.extra.iter_mut().enumerate() {
+            let ExtraLane::Waiting(socket, runtime) = std::mem::replace(slot, ExtraLane::Gone) else {
+                continue;
+            };
+            let mut setup = self.setup.clone();
+            setup.init.link = Some(u32::try_from(index + 1).expect("lanes are few"));
+            setup.init.config.clear();
+            match Link::open_v2(socket, setup, &runtime) {
+                Ok((link, news)) => {
+                    *slot = ExtraLane::Opened { lane: Lane { link, news: Some(news) }, ready: false };
+                }
+                Err(error) => tracing::warn!(
+                    plugin = &*self.setup.plugin_id,
+                    lane = index + 1,
+                    %error,
+                    "a further link could not be opened; its lane uses the first"
+                ),
+            }
+        }
+    }
+}
+
+impl Lane {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<LinkNews> {
+        let Some(news) = &mut self.news else {
+            return Poll::Pending;
+        };
+        let news = match news.poll_recv(cx) {
+            Poll::Ready(Some(news)) => news,
+            Poll::Ready(None) => LinkNews::Lost(LinkLost::Io("its driver has ended".to_owned())),
+            Poll::Pending => return Poll::Pending,
+        };
+        if matches!(news, LinkNews::Lost(_)) {
+            self.news = None;
+        }
+        Poll::Ready(news)
+    }
+}
+
+impl ExtraLane {
+    /// A further link that never answers, refuses or closes is no failure; breaking the protocol on it is.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<LinksNews> {
+        let Self::Opened { lane, ready } = self else {
+            return Poll::Pending;
+        };
+        loop {
+            match lane.poll(cx) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(LinkNews::Ready { .. }) => {
+                    *ready = true;
+                    return Poll::Ready(LinksNews::Changed);
+                }
+                Poll::Ready(LinkNews::Lost(lost @ LinkLost::Protocol { .. })) => {
+                    *self = Self::Gone;
+                    return Poll::Ready(LinksNews::Occurred(Occurrence::LinkLost(loss(lost))));
+                }
+                Poll::Ready(LinkNews::Refused(_) | LinkNews::Lost(_)) => {
+                    lane.link.close();
+                    *self = Self::Gone;
+                    return Poll::Ready(LinksNews::Changed);
+                }
+                Poll::Ready(_) => {}
+            }
+        }
+    }
+}
+
+fn occurrence(news: LinkNews) -> Occurrence {
+    match news {
+        LinkNews::Ready { protocol } => Occurrence::Ready { protocol },
+        LinkNews::Refused(failed) => Occurrence::Refused { code: failed.code, message: failed.message },
+        LinkNews::PingsMissed(missed) => Occurrence::PingsMissed(missed),
+        LinkNews::Draining { reason } => Occurrence::Draining { reason },
+        LinkNews::Lost(lost) => Occurrence::LinkLost(loss(lost)),
+    }
+}
+
+fn loss(lost: LinkLost) -> Loss {
+    match lost {
+        LinkLost::Closed => Loss::Closed,
+        LinkLost::Protocol { cause, message, excerpt } => Loss::Protocol { cause, message, excerpt },
+        LinkLost::Handshake { code: "incompatible", message } => Loss::Incompatible { message },
+        LinkLost::Handshake { code, message } => Loss::Failed(Failure::new(code, message)),
+        lost @ LinkLost::PeerDoesNotRead => Loss::Failed(Failure::new("does_not_read", lost.to_string())),
+        // A process that dies may be seen as a reset connection as well as a closed one.
+        LinkLost::Io(_) => Loss::Closed,
+    }
+}

@@ -1,0 +1,209 @@
+//! All that must be known before a plugin is spawned: its definition, its version of the protocol, its route, its settings.
+
+use std::{path::PathBuf, sync::Arc};
+
+use serde_json::{Map, Value};
+use toru_plugin_api::{PluginMetadata, metadata::Transport};
+
+use super::{claims::Lease, folders, host::Host, state::Failure};
+use crate::{
+    discovery::{self, Definition, Found, Problem},
+    routes::{Endpoint, EndpointSettings},
+};
+
+/// The versions of the protocol that this host speaks.
+const PROTOCOLS: std::ops::RangeInclusive<u32> = 1..=2;
+
+/// The id that the API uses itself: `/api/plugins/route/…`.
+const RESERVED_ID: &str = "route";
+
+/// Where a plugin is found again.
+#[derive(Debug, Clone)]
+pub(super) enum Origin {
+    /// The plugins folder.
+    Folder,
+    /// A source folder of its own (`toru dev`).
+    Source(PathBuf),
+}
+
+/// A plugin that may be spawned.
+#[derive(Debug)]
+pub(super) struct Prepared {
+    pub(super) definition: Arc<Definition>,
+    /// The version in force.
+    pub(super) protocol: u32,
+    /// The settings in force.
+    pub(super) config: Map<String, Value>,
+    pub(super) data_dir: PathBuf,
+    /// The plugin's lease on its route, where the one it has does not fit.
+    pub(super) lease: Option<Lease>,
+}
+
+/// A plugin that may not be spawned as it is.
+#[derive(Debug)]
+pub(super) struct Unfit {
+    pub(super) why: Failure,
+    /// What is known of it all the same.
+    pub(super) definition: Option<Arc<Definition>>,
+}
+
+/// Prepares a plugin. `known` is what a scan has found of it lately, `held` the endpoint that it holds already. Dropping
+/// the future ends a probe that it runs.
+pub(super) async fn prepare(
+    host: Arc<Host>,
+    id: Arc<str>,
+    origin: Origin,
+    known: Option<Found>,
+    held: Option<Arc<Endpoint>>,
+) -> Result<Box<Prepared>, Unfit> {
+    let definition = match define(&host, &id, origin, known).await {
+        Ok(definition) => definition,
+        Err(why) => return Err(Unfit { why, definition: None }),
+    };
+    match equip(&host, &id, definition.clone(), held).await {
+        Ok(prepared) => Ok(Box::new(prepared)),
+        Err(why) => Err(Unfit { why, definition: Some(definition) }),
+    }
+}
+
+/// What the plugin is.
+async fn define(
+    host: &Host,
+    id: &Arc<str>,
+    origin: Origin,
+    known: Option<Found>,
+) -> Result<Arc<Definition>, Failure> {
+    if **id == *RESERVED_ID {
+        return Err(Failure::new(
+            "id_reserved",
+            format!("the id {RESERVED_ID:?} is part of the API's paths: rename the plugin"),
+        ));
+    }
+    let found = match known {
+        Some(found) => found,
+        None => find_again(host, id, origin).await?,
+    };
+    match found {
+        Found::Plugin(definition) => Ok(definition),
+        Found::Binary(path) => {
+            host.prober.probe(&host.spawner, &host.config, id, &path).await.map_err(failure)
+        }
+        Found::Problem(problem) => Err(failure(problem)),
+    }
+}
+
+/// What the plugin gets of this host.
+async fn equip(
+    host: &Host,
+    id: &str,
+    definition: Arc<Definition>,
+    held: Option<Arc<Endpoint>>,
+) -> Result<Prepared, Failure> {
+    let protocol = common_version(&definition.metadata)?;
+    let lease = match held {
+        Some(endpoint) if fits(&endpoint, &definition.metadata) => None,
+        _ => Some(claim(host, &definition.metadata).await?),
+    };
+    let (own_dir, host_dir) = (host.plugin_data_dir(id), host.config.data_dir.clone());
+    let metadata = definition.metadata.clone();
+    let (config, data_dir) = blocking(move || {
+        folders::make_private(&own_dir).map_err(|error| {
+            let path = own_dir.display();
+            Failure::new("data_dir", format!("{path}: the plugin's data folder cannot be made: {error}"))
+        })?;
+        let config = discovery::config_for(&host_dir, metadata.id(), metadata.config()).map_err(failure)?;
+        Ok((config, own_dir))
+    })
+    .await?;
+    Ok(Prepared { definition, protocol, config, data_dir, lease })
+}
+
+/// Claims the route of a plugin.
+pub(super) async fn claim(host: &Host, metadata: &PluginMetadata) -> Result<Lease, Failure> {
+    let endpoint = Endpoint::new(EndpointSettings {
+        id: metadata.id().into(),
+        route: metadata.route().into(),
+        raw_paths: metadata.raw_paths(),
+        max_in_flight: host.config.max_in_flight,
+        queue_len: host.config.queue_len,
+        queue_wait: host.config.queue_wait,
+    });
+    host.registrar.claim(endpoint).await.map_err(|by| route_taken(metadata.route(), &by))
+}
+
+pub(super) fn route_taken(route: &str, by: &str) -> Failure {
+    Failure::new(
+        "route_taken",
+        format!(
+            "the route {route:?} is held by the plugin {by:?}: change one of the two routes, then enable this one"
+        ),
+    )
+}
+
+pub(super) fn failure(problem: Problem) -> Failure {
+    Failure { code: problem.code.to_owned(), message: problem.message, stderr_tail: problem.stderr_tail }
+}
+
+fn fits(endpoint: &Endpoint, metadata: &PluginMetadata) -> bool {
+    endpoint.route() == metadata.route() && endpoint.raw_paths() == metadata.raw_paths()
+}
+
+/// The highest version that both sides speak, and a transport for it.
+fn common_version(metadata: &PluginMetadata) -> Result<u32, Failure> {
+    let protocol = metadata.protocol().min(*PROTOCOLS.end());
+    if protocol < metadata.protocol_min() || !PROTOCOLS.contains(&protocol) {
+        return Err(Failure::new(
+            "incompatible",
+            format!(
+                "it speaks the protocol versions {} to {}, this host {} to {}: update the older one",
+                metadata.protocol_min(),
+                metadata.protocol(),
+                PROTOCOLS.start(),
+                PROTOCOLS.end()
+            ),
+        ));
+    }
+    if protocol > 1 && metadata.transport() == Transport::Path {
+        return Err(Failure::new(
+            "transport_unsupported",
+            "this host does not speak version 2 over a path yet: use transport = \"fd\" or protocol = 1",
+        ));
+    }
+    Ok(protocol)
+}
+
+async fn find_again(host: &Host, id: &Arc<str>, origin: Origin) -> Result<Found, Failure> {
+    let plugins_dir = host.config.plugins_dir.clone();
+    let id = id.clone();
+    blocking(move || match origin {
+        Origin::Source(dir) => {
+            let (definition, _) = discovery::read_source_dir(&dir).map_err(failure)?;
+            Ok(Found::Plugin(Arc::new(definition)))
+        }
+        Origin::Folder => {
+            let candidates = discovery::scan(&plugins_dir).map_err(|error| {
+                Failure::new("plugins_unreadable", format!("{}: {error}", plugins_dir.display()))
+            })?;
+            candidates
+                .into_iter()
+                .find(|candidate| *candidate.id == *id)
+                .map(|candidate| candidate.found)
+                .ok_or_else(|| {
+                    let dir = plugins_dir.display();
+                    Failure::new("missing", format!("{dir} holds no plugin {id:?} any more: put it back"))
+                })
+        }
+    })
+    .await
+}
+
+/// Runs file operations where they delay no other task.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Failure> + Send + 'static,
+) -> Result<T, Failure> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(outcome) => outcome,
+        // Only a runtime that ends cancels it.
+        Err(error) => Err(Failure::new("internal", format!("the preparation was ended: {error}"))),
+    }
+}

@@ -1,0 +1,431 @@
+//! The task that owns one plugin: it tells the machine what happened, does what the machine answers, and publishes the
+//! status. Nobody else touches the plugin's process; a task that is dropped kills it.
+
+use std::{fmt, future::pending, path::PathBuf, pin::Pin, sync::Arc, time::Instant};
+
+use tokio::sync::{mpsc, oneshot, watch};
+use toru_plugin_api::message::log::Level;
+
+use super::{
+    CommandError,
+    claims::Lease,
+    host::Host,
+    launch::{self, Live, LiveNews},
+    links::LinksNews,
+    prepare::{self, Origin, Prepared, Unfit, route_taken},
+    state::{Action, Failure, Generation, Input, Machine, Occurrence, Reachable, Wish},
+    status::{PluginStatus, Reason, StateName},
+};
+use crate::{
+    discovery::{Definition, Found},
+    link::Link,
+    process::Exit,
+    routes::Availability,
+};
+
+/// Commands that wait for a plugin's task; whoever sends one more waits.
+const MAILBOX: usize = 64;
+
+/// What the facade asks of a plugin's task.
+#[derive(Debug)]
+pub(super) enum Command {
+    Want(Wish, oneshot::Sender<Result<(), CommandError>>),
+    Shutdown,
+}
+
+/// What a plugin's task publishes.
+#[derive(Debug, Clone)]
+pub(super) struct Published {
+    pub(super) status: PluginStatus,
+    /// While it runs.
+    pub(super) link: Option<Link>,
+    pub(super) bundle: Option<PathBuf>,
+}
+
+/// The facade's ends of a plugin's task.
+#[derive(Debug)]
+pub(super) struct TaskHandle {
+    pub(super) mailbox: mpsc::Sender<Command>,
+    pub(super) published: watch::Receiver<Published>,
+    pub(super) abort: tokio::task::AbortHandle,
+}
+
+/// A plugin as discovery has left it.
+#[derive(Debug)]
+pub(super) struct Beginning {
+    pub(super) id: Arc<str>,
+    pub(super) origin: Origin,
+    pub(super) found: Found,
+    pub(super) wish: Wish,
+    pub(super) lease: Option<Lease>,
+    /// For tests: while true, the task stands still.
+    pub(super) held: Option<watch::Receiver<bool>>,
+}
+
+type Pending<T, E> = Pin<Box<dyn Future<Output = Result<T, E>> + Send>>;
+
+/// What is under way for the plugin: one thing at most.
+enum Work {
+    Idle,
+    Preparing(Pending<Box<Prepared>, Unfit>),
+    Prepared(Box<Prepared>),
+    Spawning(Pending<Box<Live>, Failure>),
+    Live(Box<Live>),
+}
+
+impl fmt::Debug for Work {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Idle => "Idle",
+            Self::Preparing(_) => "Preparing",
+            Self::Prepared(_) => "Prepared",
+            Self::Spawning(_) => "Spawning",
+            Self::Live(_) => "Live",
+        })
+    }
+}
+
+enum WorkNews {
+    Prepared(Result<Box<Prepared>, Unfit>),
+    Spawned(Result<Box<Live>, Failure>),
+    Live(LiveNews),
+}
+
+impl Work {
+    /// What comes of it next. Cancel safe.
+    async fn next(&mut self) -> WorkNews {
+        match self {
+            Self::Idle | Self::Prepared(_) => pending().await,
+            Self::Preparing(future) => WorkNews::Prepared(future.await),
+            Self::Spawning(future) => WorkNews::Spawned(future.await),
+            Self::Live(live) => WorkNews::Live(live.next().await),
+        }
+    }
+
+    fn live(&self) -> Option<&Live> {
+        match self {
+            Self::Live(live) => Some(live),
+            _ => None,
+        }
+    }
+}
+
+enum Wake {
+    Command(Option<Command>),
+    Work(WorkNews),
+    Evicted(Arc<str>),
+    Timeout,
+    Held,
+}
+
+pub(super) struct Task {
+    host: Arc<Host>,
+    id: Arc<str>,
+    origin: Origin,
+    /// What a scan has found, until an operator asks to look again.
+    found: Option<Found>,
+    definition: Option<Arc<Definition>>,
+    machine: Machine,
+    /// The start that `work` belongs to.
+    generation: Generation,
+    work: Work,
+    protocol: Option<u32>,
+    lease: Option<Lease>,
+    reachable: Reachable,
+    mailbox: mpsc::Receiver<Command>,
+    published: watch::Sender<Published>,
+    held: Option<watch::Receiver<bool>>,
+}
+
+impl Task {
+    /// Starts the task on the current runtime.
+    pub(super) fn start(host: Arc<Host>, beginning: Beginning) -> TaskHandle {
+        let Beginning { id, origin, found, wish, lease, held } = beginning;
+        let (sender, mailbox) = mpsc::channel(MAILBOX);
+        let machine = Machine::new(host.machine_settings(), wish);
+        let definition = match &found {
+            Found::Plugin(definition) => Some(definition.clone()),
+            Found::Binary(_) | Found::Problem(_) => None,
+        };
+        let first =
+            Published { status: PluginStatus::unknown(&id, wish == Wish::Up), link: None, bundle: None };
+        let (published, receiver) = watch::channel(first);
+        let task = Self {
+            host,
+            id,
+            origin,
+            found: Some(found),
+            definition,
+            machine,
+            generation: Generation::default(),
+            work: Work::Idle,
+            protocol: None,
+            lease,
+            reachable: Reachable::Waiting,
+            mailbox,
+            published,
+            held,
+        };
+        task.publish();
+        let abort = tokio::spawn(task.run()).abort_handle();
+        TaskHandle { mailbox: sender, published: receiver, abort }
+    }
+
+    async fn run(mut self) {
+        let actions = self.machine.begin();
+        self.carry_out(actions).await;
+        while !self.machine.is_finished() {
+            match self.wake().await {
+                Wake::Command(Some(Command::Want(wish, reply))) => self.want(wish, reply).await,
+                // Without a facade nobody is left to run for.
+                Wake::Command(Some(Command::Shutdown) | None) => self.step(Input::Shutdown).await,
+                Wake::Evicted(by) => {
+                    let route = self.lease.take().map(|lease| lease.endpoint().route().to_owned());
+                    self.step(Input::Evicted(route_taken(&route.unwrap_or_default(), &by))).await;
+                }
+                Wake::Work(news) => self.worked(news).await,
+                Wake::Timeout => self.step(Input::Timeout).await,
+                Wake::Held => self.stand_still().await,
+            }
+        }
+    }
+
+    async fn wake(&mut self) -> Wake {
+        let timeout = self.machine.next_timeout().map(tokio::time::Instant::from_std);
+        tokio::select! {
+            command = self.mailbox.recv() => Wake::Command(command),
+            news = self.work.next() => Wake::Work(news),
+            by = evicted(&mut self.lease) => Wake::Evicted(by),
+            () = sleep_until(timeout) => Wake::Timeout,
+            () = held(&mut self.held) => Wake::Held,
+        }
+    }
+
+    async fn stand_still(&mut self) {
+        if let Some(held) = &mut self.held {
+            // A sender that is gone holds nobody.
+            let _ = held.wait_for(|held| !held).await;
+        }
+    }
+
+    /// Stores the operator's wish, and follows it.
+    async fn want(&mut self, wish: Wish, reply: oneshot::Sender<Result<(), CommandError>>) {
+        let outcome = match self.host.states.set_enabled(&self.id, wish == Wish::Up).await {
+            Ok(()) => {
+                if self.machine.is_idle() {
+                    // What was wrong may have been put right since the last look.
+                    self.found = None;
+                }
+                self.step(Input::Want(wish)).await;
+                Ok(())
+            }
+            Err(error) => Err(CommandError::Store(error)),
+        };
+        // Whoever asked may have stopped waiting.
+        let _ = reply.send(outcome);
+    }
+
+    async fn worked(&mut self, news: WorkNews) {
+        match news {
+            WorkNews::Prepared(Ok(prepared)) => {
+                self.prepared(prepared);
+                self.occurred(Occurrence::Prepared).await;
+            }
+            WorkNews::Prepared(Err(Unfit { why, definition })) => {
+                self.work = Work::Idle;
+                self.definition = definition.or(self.definition.take());
+                self.occurred(Occurrence::Unfit(why)).await;
+            }
+            WorkNews::Spawned(outcome) => match outcome {
+                Ok(live) => {
+                    let pid = live.pid();
+                    self.work = Work::Live(live);
+                    self.occurred(Occurrence::Spawned { pid }).await;
+                }
+                Err(why) => {
+                    self.work = Work::Idle;
+                    self.occurred(Occurrence::SpawnFailed(why)).await;
+                }
+            },
+            WorkNews::Live(LiveNews::Links(news)) => self.links_told(news).await,
+            WorkNews::Live(LiveNews::Exited(exit)) => self.exited(exit).await,
+        }
+    }
+
+    fn prepared(&mut self, mut prepared: Box<Prepared>) {
+        if let Some(lease) = prepared.lease.take() {
+            self.lease = Some(lease);
+        }
+        self.definition = Some(prepared.definition.clone());
+        self.found = Some(Found::Plugin(prepared.definition.clone()));
+        self.work = Work::Prepared(prepared);
+    }
+
+    async fn links_told(&mut self, news: LinksNews) {
+        match news {
+            LinksNews::Occurred(occurrence) => {
+                if let Occurrence::Ready { protocol } = occurrence {
+                    self.protocol = Some(protocol);
+                    self.host.registrar.running(&self.id).await;
+                }
+                self.occurred(occurrence).await;
+            }
+            LinksNews::Changed => self.refresh_endpoint(),
+        }
+    }
+
+    /// The process is gone. What it said last is told first: a refusal is one although the exit was seen before it.
+    async fn exited(&mut self, exit: Exit) {
+        let Work::Live(live) = &mut self.work else {
+            return;
+        };
+        let (news, stderr_tail) = live.last_words().await;
+        for told in news {
+            self.links_told(told).await;
+        }
+        self.work = Work::Idle;
+        self.protocol = None;
+        self.occurred(Occurrence::Exited { exit, stderr_tail }).await;
+    }
+
+    async fn occurred(&mut self, occurrence: Occurrence) {
+        self.step(Input::Of(self.generation, occurrence)).await;
+    }
+
+    async fn step(&mut self, input: Input) {
+        let actions = self.machine.step(input, Instant::now());
+        self.carry_out(actions).await;
+    }
+
+    async fn carry_out(&mut self, actions: Vec<Action>) {
+        for action in actions {
+            match action {
+                Action::Prepare(generation) => self.prepare(generation),
+                Action::AbandonPreparation => self.work = Work::Idle,
+                Action::Spawn(_) => self.spawn(),
+                Action::AskShutdown => {
+                    if let Some(live) = self.work.live() {
+                        live.links().first().shutdown(self.host.config.shutdown_grace);
+                    }
+                }
+                Action::Signal(signal) => {
+                    if let Some(live) = self.work.live() {
+                        live.signal(signal);
+                    }
+                }
+                Action::CloseLinks => {
+                    if let Some(live) = self.work.live() {
+                        live.links().close();
+                    }
+                }
+                Action::SetReachable(reachable) => self.set_reachable(reachable).await,
+                Action::PersistDisabled => persist_disabled(&self.host, &self.id).await,
+                Action::Emit(event, details) => self.host.events.emit(&self.id, event, details),
+            }
+        }
+        self.publish();
+    }
+
+    fn prepare(&mut self, generation: Generation) {
+        self.generation = generation;
+        self.work = Work::Preparing(Box::pin(prepare::prepare(
+            self.host.clone(),
+            self.id.clone(),
+            self.origin.clone(),
+            self.found.clone(),
+            self.lease.as_ref().map(|lease| lease.endpoint().clone()),
+        )));
+    }
+
+    fn spawn(&mut self) {
+        self.work = match std::mem::replace(&mut self.work, Work::Idle) {
+            Work::Prepared(prepared) => Work::Spawning(Box::pin(launch::launch(self.host.clone(), prepared))),
+            other => other,
+        };
+    }
+
+    async fn set_reachable(&mut self, reachable: Reachable) {
+        self.reachable = reachable;
+        self.refresh_endpoint();
+        if reachable == Reachable::Disabled && self.lease.take().is_some() {
+            self.host.registrar.release(&self.id).await;
+        }
+    }
+
+    fn refresh_endpoint(&self) {
+        let Some(lease) = &self.lease else {
+            return;
+        };
+        let availability = match (self.reachable, self.work.live()) {
+            (Reachable::Ready, Some(live)) => Availability::Ready(live.links().by_lane()),
+            (Reachable::Ready | Reachable::Waiting, _) => Availability::Waiting,
+            (Reachable::Disabled, _) => Availability::Disabled,
+            (Reachable::Failed, _) => Availability::Failed,
+        };
+        lease.endpoint().set(availability);
+    }
+
+    fn publish(&self) {
+        let link = match (self.machine.name(), self.work.live()) {
+            (StateName::Running, Some(live)) => Some(live.links().first().clone()),
+            _ => None,
+        };
+        let bundle = self.definition.as_ref().and_then(|definition| definition.bundle.clone());
+        self.published.send_replace(Published { status: self.status(), link, bundle });
+    }
+
+    fn status(&self) -> PluginStatus {
+        let machine = &self.machine;
+        let mut status = PluginStatus::unknown(&self.id, machine.is_enabled());
+        if let Some(definition) = &self.definition {
+            status.describe(&definition.metadata);
+        }
+        status.state = machine.name();
+        status.running = status.state == StateName::Running;
+        status.pid = self.work.live().map(Live::pid);
+        status.protocol = self.protocol;
+        status.health = machine.health();
+        status.reason = machine.reason().map(|why| Reason {
+            code: why.code.clone(),
+            message: why.message.clone(),
+            stderr_tail: why.stderr_tail.clone(),
+        });
+        status.restarts = machine.restarts();
+        status.next_retry_at = machine.next_retry().map(|until| {
+            let left = until.saturating_duration_since(Instant::now());
+            (jiff::Timestamp::now() + left).to_string()
+        });
+        status
+    }
+}
+
+async fn persist_disabled(host: &Host, id: &str) {
+    if let Err(error) = host.states.set_enabled(id, false).await {
+        let message = "its being disabled could not be stored: it will be started again with the host";
+        host.logs.supervisor(Level::Error, Some(id), message, Some(&error.message));
+        tracing::error!(plugin = id, %error, "{message}");
+    }
+}
+
+async fn evicted(lease: &mut Option<Lease>) -> Arc<str> {
+    match lease {
+        Some(lease) => lease.evicted().await,
+        None => pending().await,
+    }
+}
+
+async fn sleep_until(deadline: Option<tokio::time::Instant>) {
+    match deadline {
+        Some(deadline) => tokio::time::sleep_until(deadline).await,
+        None => pending().await,
+    }
+}
+
+async fn held(held: &mut Option<watch::Receiver<bool>>) {
+    if let Some(receiver) = held {
+        if receiver.wait_for(|held| *held).await.is_ok() {
+            return;
+        }
+    }
+    pending().await
+}

@@ -1,0 +1,163 @@
+//! The names that this host answers for, against DNS rebinding.
+
+use std::net::{IpAddr, SocketAddr};
+
+use http::{HeaderMap, Uri, header};
+
+use crate::problem::{Kind, Problem};
+
+/// The port of `http`, which browsers leave out.
+const DEFAULT_PORT: u16 = 80;
+
+/// The names that this host answers for: the address that a connection was made to, on loopback also `localhost`,
+/// `127.0.0.1` and `[::1]`, and the names that the operator added.
+///
+/// A page of another site can make a browser send requests here under its own name, but under none of these.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct AllowedHosts {
+    added: Vec<String>,
+}
+
+impl AllowedHosts {
+    /// Adds `name` (any port) or `name:port`.
+    pub(crate) fn add(&mut self, host: &str) {
+        self.added.push(host.to_ascii_lowercase());
+    }
+
+    /// The authority of a request that came over a connection to `local`, if it is one of this host's.
+    pub(crate) fn check<'r>(
+        &self,
+        uri: &'r Uri,
+        headers: &'r HeaderMap,
+        local: SocketAddr,
+    ) -> Result<&'r str, Problem> {
+        let authority = authority(uri, headers)?;
+        if is_own(authority, local) || self.is_added(authority) {
+            return Ok(authority);
+        }
+        Err(Problem::new(
+            Kind::Misdirected,
+            format!(
+                "{authority:?} is not a name of this host. Use the address that it listens on, or start it with this name allowed."
+            ),
+        ))
+    }
+
+    fn is_added(&self, authority: &str) -> bool {
+        let matches = |added: &str| {
+            let any_port = split(added).is_some_and(|(_, port)| port.is_none());
+            let candidate = if any_port { split(authority).map(|(name, _)| name) } else { Some(authority) };
+            candidate.is_some_and(|candidate| candidate.eq_ignore_ascii_case(added))
+        };
+        self.added.iter().any(|added| matches(added))
+    }
+}
+
+/// RFC 9112, section 3.2: exactly one `Host`; the authority of a target in absolute form takes its place.
+fn authority<'r>(uri: &'r Uri, headers: &'r HeaderMap) -> Result<&'r str, Problem> {
+    let mut hosts = headers.get_all(header::HOST).iter();
+    let (Some(host), None) = (hosts.next(), hosts.next()) else {
+        return Err(Problem::new(Kind::BadRequest, "A request has exactly one `Host` header."));
+    };
+    let host =
+        host.to_str().map_err(|_| Problem::new(Kind::BadRequest, "The `Host` header is not ASCII."))?;
+    match uri.authority() {
+        None => Ok(host),
+        // Plugins are told the `Host` header, so a target that disagrees with it would get past the check.
+        Some(target) if target.as_str().eq_ignore_ascii_case(host) => Ok(host),
+        Some(_) => {
+            Err(Problem::new(Kind::BadRequest, "The request's target and its `Host` header name two hosts."))
+        }
+    }
+}
+
+fn is_own(authority: &str, local: SocketAddr) -> bool {
+    let Some((name, port)) = split(authority) else { return false };
+    if port.unwrap_or(DEFAULT_PORT) != local.port() {
+        return false;
+    }
+    let local_ip = local.ip().to_canonical();
+    let named_ip = name.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
+    match named_ip {
+        Ok(ip) => ip.to_canonical() == local_ip || (local_ip.is_loopback() && ip.is_loopback()),
+        Err(_) => local_ip.is_loopback() && name.eq_ignore_ascii_case("localhost"),
+    }
+}
+
+/// Name and port of `name`, `name:port`, `[v6]` or `[v6]:port`.
+fn split(authority: &str) -> Option<(&str, Option<u16>)> {
+    let name_end = authority.rfind(']').map_or(0, |bracket| bracket + 1);
+    match authority[name_end..].split_once(':') {
+        None => Some((authority, None)),
+        Some((rest, port)) => Some((&authority[..name_end + rest.len()], Some(port.parse().ok()?))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn allowed(added: &[&str], local: &str, host: &str) -> bool {
+        let mut hosts = AllowedHosts::default();
+        added.iter().for_each(|host| hosts.add(host));
+        let headers = [(header::HOST, host.parse().unwrap())].into_iter().collect();
+        hosts.check(&Uri::from_static("/"), &headers, local.parse().unwrap()).is_ok()
+    }
+
+    #[test]
+    fn a_loopback_host_answers_for_the_names_of_loopback_with_its_port() {
+        for host in ["127.0.0.1:3000", "localhost:3000", "LocalHost:3000", "[::1]:3000"] {
+            assert!(allowed(&[], "127.0.0.1:3000", host), "{host}");
+        }
+        for host in [
+            "localhost",
+            "localhost:3001",
+            "evil.example:3000",
+            "evil.example",
+            "192.168.0.9:3000",
+            "",
+            ":3000",
+            "localhost:x",
+        ] {
+            assert!(!allowed(&[], "127.0.0.1:3000", host), "{host}");
+        }
+    }
+
+    #[test]
+    fn a_host_on_the_network_answers_for_the_address_that_was_connected_to() {
+        assert!(allowed(&[], "192.168.0.9:3000", "192.168.0.9:3000"));
+        assert!(allowed(&[], "[::ffff:192.168.0.9]:3000", "192.168.0.9:3000"));
+        assert!(!allowed(&[], "192.168.0.9:3000", "localhost:3000"));
+        assert!(!allowed(&[], "192.168.0.9:3000", "192.168.0.8:3000"));
+    }
+
+    #[test]
+    fn the_default_port_may_be_left_out() {
+        assert!(allowed(&[], "127.0.0.1:80", "localhost"));
+        assert!(allowed(&[], "[::1]:80", "[::1]"));
+    }
+
+    #[test]
+    fn added_names_are_allowed_with_any_port_or_with_theirs() {
+        assert!(allowed(&["toru.example"], "10.0.0.1:3000", "Toru.example"));
+        assert!(allowed(&["toru.example"], "10.0.0.1:3000", "toru.example:8443"));
+        assert!(allowed(&["toru.example:8443"], "10.0.0.1:3000", "toru.example:8443"));
+        assert!(!allowed(&["toru.example:8443"], "10.0.0.1:3000", "toru.example"));
+        assert!(!allowed(&["toru.example"], "10.0.0.1:3000", "eviltoru.example"));
+    }
+
+    #[test]
+    fn a_request_names_one_host() {
+        let hosts = AllowedHosts::default();
+        let local = "127.0.0.1:3000".parse().unwrap();
+        let uri = Uri::from_static("/");
+        let status =
+            |uri: &Uri, headers: &HeaderMap| hosts.check(uri, headers, local).unwrap_err().status().as_u16();
+        let mut headers = HeaderMap::new();
+        assert_eq!(status(&uri, &headers), 400);
+        headers.append(header::HOST, "localhost:3000".parse().unwrap());
+        assert_eq!(status(&Uri::from_static("http://evil.example/"), &headers), 400);
+        headers.append(header::HOST, "localhost:3000".parse().unwrap());
+        assert_eq!(status(&uri, &headers), 400);
+    }
+}

@@ -1,0 +1,186 @@
+//! A host for one test, and clients for it.
+
+use std::{fs, future::Future, net::SocketAddr, path::Path, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use http::{HeaderMap, Method, Request, Response, StatusCode, header};
+use http_body_util::{BodyExt, Full};
+use hyper_util::rt::TokioIo;
+use serde_json::Value;
+use tempfile::TempDir;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    sync::oneshot,
+    task::JoinHandle,
+};
+use toru_core::{Config, PluginSupervisor, supervisor::StateName};
+use toru_host_axum::{AdminToken, Limits, Server};
+
+pub(crate) const TOKEN: &str = "0123456789abcdef0123456789abcdef";
+/// No test takes as long; a hang ends with its name.
+const HANG: Duration = Duration::from_secs(60);
+
+/// Fails a test that hangs.
+pub(crate) async fn within<T>(work: impl Future<Output = T>) -> T {
+    tokio::time::timeout(HANG, work).await.expect("it hangs")
+}
+
+/// A host that serves until the test ends.
+pub(crate) struct TestHost {
+    pub(crate) address: SocketAddr,
+    pub(crate) supervisor: Arc<PluginSupervisor>,
+    pub(crate) folder: TempDir,
+    stop: Option<oneshot::Sender<()>>,
+    served: JoinHandle<()>,
+}
+
+impl TestHost {
+    /// A host whose one plugin `tell` tells what it was sent, and runs.
+    pub(crate) async fn with_plugin() -> Self {
+        let host = Self::start(Limits::default(), |plugins| add_plugin(plugins, "tell")).await;
+        let running = host.supervisor.wait_until("tell", |status| status.running);
+        let status = within(running).await.unwrap();
+        assert_eq!(status.state, StateName::Running);
+        host
+    }
+
+    /// A host without plugins.
+    pub(crate) async fn empty(limits: Limits) -> Self {
+        Self::start(limits, |_| ()).await
+    }
+
+    /// A host on what `fill` puts into the plugins folder.
+    pub(crate) async fn start(limits: Limits, fill: impl FnOnce(&Path)) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let plugins = folder.path().join("plugins");
+        fs::create_dir(&plugins).unwrap();
+        fill(&plugins);
+        let config = Config::new(plugins, folder.path().join("data"));
+        let supervisor = Arc::new(PluginSupervisor::builder(config).build().unwrap());
+        let builder = Server::builder(supervisor.clone(), AdminToken::new(TOKEN).unwrap());
+        let server = builder.allow_host("toru.example").limits(limits).bind("127.0.0.1:0").await.unwrap();
+        let address = server.local_addr();
+        supervisor.initialize().await.unwrap();
+        let (stop, stopped) = oneshot::channel();
+        let served = tokio::spawn(server.run(async {
+            let _ = stopped.await;
+        }));
+        Self { address, supervisor, folder, stop: Some(stop), served }
+    }
+
+    /// Begins the drain.
+    pub(crate) fn begin_stop(&mut self) {
+        let _ = self.stop.take().expect("a host is stopped once").send(());
+    }
+
+    /// Waits until the drain is over, then stops the plugins.
+    pub(crate) async fn stopped(self) {
+        within(self.served).await.unwrap();
+        within(self.supervisor.shutdown()).await;
+    }
+
+    pub(crate) async fn stop(mut self) {
+        self.begin_stop();
+        self.stopped().await;
+    }
+
+    /// A request with the admin token.
+    pub(crate) fn request(&self, method: Method, path: &str) -> Request<Full<Bytes>> {
+        let mut request = self.anonymous(method, path);
+        request.headers_mut().insert(header::AUTHORIZATION, format!("Bearer {TOKEN}").parse().unwrap());
+        request
+    }
+
+    /// A request without credentials.
+    pub(crate) fn anonymous(&self, method: Method, path: &str) -> Request<Full<Bytes>> {
+        let request =
+            Request::builder().method(method).uri(path).header(header::HOST, self.address.to_string());
+        request.body(Full::default()).unwrap()
+    }
+
+    /// Sends a request on a connection of its own.
+    pub(crate) async fn send(&self, request: Request<Full<Bytes>>) -> Answer {
+        within(async {
+            let stream = TcpStream::connect(self.address).await.unwrap();
+            let (mut sender, connection) =
+                hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
+            tokio::spawn(connection);
+            Answer::collect(sender.send_request(request).await.unwrap()).await
+        })
+        .await
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> Answer {
+        self.send(self.request(Method::GET, path)).await
+    }
+
+    pub(crate) async fn post(&self, path: &str, body: impl Into<Bytes>) -> Answer {
+        self.send(self.request(Method::POST, path).map(|_| Full::new(body.into()))).await
+    }
+
+    /// Sends bytes as they are and reads until the host closes.
+    pub(crate) async fn exchange(&self, bytes: impl AsRef<[u8]>) -> String {
+        within(async {
+            let mut stream = TcpStream::connect(self.address).await.unwrap();
+            stream.write_all(bytes.as_ref()).await.unwrap();
+            let mut answer = Vec::new();
+            // A reset after the answer is an end, too.
+            let _ = stream.read_to_end(&mut answer).await;
+            String::from_utf8_lossy(&answer).into_owned()
+        })
+        .await
+    }
+}
+
+/// Installs the plugin that tells what it was sent.
+pub(crate) fn add_plugin(plugins: &Path, id: &str) {
+    let folder = plugins.join(id);
+    fs::create_dir(&folder).unwrap();
+    let manifest = format!(
+        "id = \"{id}\"\nname = \"Tell <b>\"\nversion = \"1.2.3\"\nauthor = \"A & B\"\nicon = \"📣\"\nroute = \"/{id}\"\n\
+         protocol = 2\nexec = [\"python3\", \"plugin.py\"]\nfrontend = \"bundle.js\"\n"
+    );
+    fs::write(folder.join("plugin.toml"), manifest).unwrap();
+    fs::write(folder.join("plugin.py"), include_str!("../fixtures/plugin.py")).unwrap();
+    fs::write(folder.join("bundle.js"), "window.ToruPlugins = {};\n").unwrap();
+}
+
+/// An answer, whole.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
+}
+
+impl Answer {
+    async fn collect(response: Response<hyper::body::Incoming>) -> Self {
+        let (head, body) = response.into_parts();
+        Self { status: head.status, headers: head.headers, body: body.collect().await.unwrap().to_bytes() }
+    }
+
+    pub(crate) fn text(&self) -> &str {
+        std::str::from_utf8(&self.body).unwrap()
+    }
+
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {self:?}"))
+    }
+
+    pub(crate) fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", |value| value.to_str().unwrap())
+    }
+
+    /// Asserts that it is a problem of this status and type.
+    #[track_caller]
+    pub(crate) fn assert_problem(&self, status: u16, kind: &str) {
+        assert_eq!(self.status.as_u16(), status, "{self:?}");
+        assert_eq!(self.header("content-type"), "application/problem+json", "{self:?}");
+        let problem = self.json();
+        assert_eq!(problem["type"], format!("urn:toru:error:{kind}"), "{problem}");
+        assert_eq!(problem["status"], status, "{problem}");
+        assert!(!problem["title"].as_str().unwrap().is_empty(), "{problem}");
+        assert!(!problem["detail"].as_str().unwrap().is_empty(), "{problem}");
+    }
+}

@@ -1,0 +1,294 @@
+//! The command line.
+
+use std::{path::PathBuf, time::Duration};
+
+use clap::{Args as Group, Parser, Subcommand};
+use http::{HeaderName, HeaderValue, Method};
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  done
+  1  failed; one sentence on stderr says why
+  2  the command line is wrong
+
+Environment:
+  TORU_LOG  what is logged on stderr, for example `info` or `toru_core=debug`";
+
+const SERVE_HELP: &str = "\
+Examples:
+  toru serve
+  toru serve --plugins /srv/toru/plugins --data /var/lib/toru --listen 127.0.0.1:8080
+  curl -H \"Authorization: Bearer $(cat data/admin-token)\" http://127.0.0.1:3000/api/plugins
+
+When it accepts connections it prints one line on stdout: `listening on http://ADDR`.
+SIGTERM and Ctrl-C finish open requests, stop all plugins and exit 0; a second one ends at once (exit 130).
+
+Environment:
+  TORU_ADMIN_TOKEN  the admin token; without it one is made in DATA/admin-token
+  TORU_LOG          what is logged on stderr, for example `info` or `toru_core=debug`
+
+Exit codes: 0 stopped as asked, 1 failed, 2 the command line is wrong, 130 ended by a second signal";
+
+const DEV_HELP: &str = "\
+Examples:
+  toru dev .
+  toru dev examples/hello-plugin-rust examples/hello-plugin-python
+
+Runs `build` of each plugin's [dev] table with `sh -c` in its folder, then serves the plugins from where they are,
+by `exec` of [dev] if there is one.
+
+Environment:
+  TORU_ADMIN_TOKEN  the admin token; without it one is made in .toru/admin-token
+  TORU_LOG          what is logged on stderr, for example `info` or `toru_core=debug`
+
+Exit codes: 0 stopped as asked, 1 failed, 2 the command line is wrong, 130 ended by a second signal,
+or the exit code of a build that failed";
+
+const CALL_HELP: &str = "\
+Examples:
+  toru call . GET /json
+  toru call . POST '/echo?loud=1' -d 'hello' -H 'content-type: text/plain'
+  toru call . PUT /file -d @picture.png
+  gzip -dc dump.gz | toru call . POST /import -d @-
+
+The plugin is built and started for this one request, with an empty data folder that is removed afterwards.
+The answer's body goes to stdout, its status and headers to stderr.
+
+Exit codes: 0 the status is below 400, 1 it is not or there was no answer, 2 the command line is wrong,
+or the exit code of a build that failed";
+
+const CHECK_HELP: &str = "\
+Example:
+  toru check examples/hello-plugin-python
+
+Reads the manifest, runs the build, starts the plugin, shakes hands, asks for `GET /` (a status below 500 is well)
+and stops it. Prints a tick for each step, or what is wrong with the end of the plugin's stderr.
+
+Exit codes: 0 all is well, 1 something is wrong, 2 the command line is wrong";
+
+/// Runs programs in any language as supervised plugins behind one HTTP host.
+#[derive(Debug, Parser)]
+#[command(name = "toru", version, after_help = EXIT_CODES, arg_required_else_help = true)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Serve a folder of plugins
+    #[command(after_help = SERVE_HELP)]
+    Serve(Serve),
+    /// Build and serve plugins from their source folders
+    #[command(after_help = DEV_HELP)]
+    Dev(Dev),
+    /// Send one request to one plugin, without a server
+    #[command(after_help = CALL_HELP)]
+    Call(Call),
+    /// Check that a plugin builds, starts, answers and stops
+    #[command(after_help = CHECK_HELP)]
+    Check(Check),
+}
+
+impl Command {
+    /// What is logged when `TORU_LOG` does not say: servers tell what they do, the others only what matters.
+    pub(crate) fn default_filter(&self) -> &'static str {
+        match self {
+            Self::Serve(_) | Self::Dev(_) => "info",
+            Self::Call(_) | Self::Check(_) => "off",
+        }
+    }
+}
+
+#[derive(Debug, Group)]
+pub(crate) struct Serve {
+    /// The folder that is scanned for plugins; made if it is missing
+    #[arg(long, value_name = "DIR", default_value = "./plugins")]
+    pub(crate) plugins: PathBuf,
+    /// Where the host keeps its database, logs and admin token; made if it is missing
+    #[arg(long, value_name = "DIR", default_value = "./data")]
+    pub(crate) data: PathBuf,
+    #[command(flatten)]
+    pub(crate) listen: Listen,
+}
+
+#[derive(Debug, Group)]
+pub(crate) struct Dev {
+    /// The plugins' source folders, each with a `plugin.toml`
+    #[arg(required = true, value_name = "DIR")]
+    pub(crate) dirs: Vec<PathBuf>,
+    /// Where the host keeps its database, logs and admin token; made if it is missing
+    #[arg(long, value_name = "DIR", default_value = "./.toru")]
+    pub(crate) data: PathBuf,
+    #[command(flatten)]
+    pub(crate) listen: Listen,
+    #[command(flatten)]
+    pub(crate) start: Start,
+}
+
+#[derive(Debug, Group)]
+pub(crate) struct Call {
+    /// The plugin's source folder, with a `plugin.toml`
+    #[arg(value_name = "DIR")]
+    pub(crate) dir: PathBuf,
+    /// The request's method
+    #[arg(value_parser = method)]
+    pub(crate) method: Method,
+    /// The path inside the plugin, with its query
+    #[arg(value_parser = path)]
+    pub(crate) path: String,
+    /// The request's body: a text, `@FILE`, or `@-` for stdin
+    #[arg(short = 'd', long = "data", value_name = "BODY", value_parser = body)]
+    pub(crate) body: Option<Body>,
+    /// A header of the request, `Name: value`; may be repeated
+    #[arg(short = 'H', long = "header", value_name = "HEADER", value_parser = header)]
+    pub(crate) headers: Vec<(HeaderName, HeaderValue)>,
+    #[command(flatten)]
+    pub(crate) start: Start,
+}
+
+#[derive(Debug, Group)]
+pub(crate) struct Check {
+    /// The plugin's source folder, with a `plugin.toml`
+    #[arg(value_name = "DIR")]
+    pub(crate) dir: PathBuf,
+    #[command(flatten)]
+    pub(crate) start: Start,
+}
+
+#[derive(Debug, Group)]
+pub(crate) struct Listen {
+    /// The address to listen on; port 0 takes any that is free
+    #[arg(long = "listen", value_name = "ADDR", default_value = "127.0.0.1:3000", value_parser = address)]
+    pub(crate) address: String,
+    /// A further name that the host answers for, `name` or `name:port`; may be repeated
+    #[arg(long = "allow-host", value_name = "NAME")]
+    pub(crate) allowed_hosts: Vec<String>,
+}
+
+#[derive(Debug, Group)]
+pub(crate) struct Start {
+    /// How long the plugin may take until it is ready
+    #[arg(long = "start-timeout", value_name = "SECONDS", default_value = "10", value_parser = seconds)]
+    pub(crate) timeout: Duration,
+}
+
+/// Where a request's body comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Body {
+    Text(String),
+    File(PathBuf),
+    Stdin,
+}
+
+fn method(text: &str) -> Result<Method, String> {
+    text.parse().map_err(|_| "a method is a word such as GET or POST".into())
+}
+
+fn path(text: &str) -> Result<String, String> {
+    if !text.starts_with('/') {
+        return Err("a path begins with `/`".into());
+    }
+    match text.parse::<http::uri::PathAndQuery>() {
+        Ok(parsed) if parsed.as_str() == text => Ok(text.into()),
+        Ok(_) => Err("a request's path has no `#fragment`".into()),
+        Err(_) => Err("write spaces and what is not ASCII in percent-encoding, `%20`".into()),
+    }
+}
+
+fn body(text: &str) -> Result<Body, String> {
+    match text.strip_prefix('@') {
+        None => Ok(Body::Text(text.into())),
+        Some("-") => Ok(Body::Stdin),
+        Some("") => Err("`@` is followed by a file's name, or by `-` for stdin".into()),
+        Some(file) => Ok(Body::File(file.into())),
+    }
+}
+
+fn header(text: &str) -> Result<(HeaderName, HeaderValue), String> {
+    let (name, value) = text.split_once(':').ok_or("a header is written `Name: value`")?;
+    let name = name.trim().parse().map_err(|_| format!("{name:?} is no header's name"))?;
+    let value = value.trim().parse().map_err(|_| format!("{value:?} is no header's value"))?;
+    Ok((name, value))
+}
+
+fn address(text: &str) -> Result<String, String> {
+    match text.rsplit_once(':') {
+        Some((host, port)) if !host.is_empty() && port.parse::<u16>().is_ok() => Ok(text.into()),
+        _ => Err("an address is written `127.0.0.1:3000`, `[::1]:3000` or `localhost:3000`".into()),
+    }
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds = text.parse::<f64>().ok().filter(|seconds| *seconds > 0.0);
+    seconds
+        .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
+        .ok_or_else(|| "a time is a number of seconds above 0".into())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_holds_together() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn serve_has_its_documented_defaults() {
+        let Command::Serve(serve) = Args::parse_from(["toru", "serve"]).command else { panic!("not serve") };
+        assert_eq!(serve.plugins, PathBuf::from("./plugins"));
+        assert_eq!(serve.data, PathBuf::from("./data"));
+        assert_eq!(serve.listen.address, "127.0.0.1:3000");
+    }
+
+    #[test]
+    fn a_call_is_read_whole() {
+        let line = ["toru", "call", ".", "POST", "/a?b=c", "-d", "@-", "-H", "A: b:c", "-H", "D:"];
+        let Command::Call(call) = Args::parse_from(line).command else { panic!("not call") };
+        assert_eq!((call.method, call.path.as_str(), call.body), (Method::POST, "/a?b=c", Some(Body::Stdin)));
+        let headers: Vec<_> =
+            call.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect();
+        assert_eq!(headers, [("a", &b"b:c"[..]), ("d", b"")]);
+    }
+
+    #[test]
+    fn what_cannot_be_a_request_is_refused() {
+        for line in [
+            ["GE T", "/", "-H", "a: b"],
+            ["GET", "json", "-H", "a: b"],
+            ["GET", "/a b", "-H", "a: b"],
+            ["GET", "/a#b", "-H", "a: b"],
+            ["GET", "/", "-H", "no colon"],
+            ["GET", "/", "-H", "sp ace: b"],
+            ["GET", "/", "-d", "@"],
+        ] {
+            let line = ["toru", "call", "."].into_iter().chain(line);
+            assert_eq!(
+                Args::try_parse_from(line.clone()).unwrap_err().exit_code(),
+                2,
+                "{:?}",
+                line.collect::<Vec<_>>()
+            );
+        }
+    }
+
+    #[test]
+    fn addresses_have_a_port_and_times_are_positive() {
+        assert!(
+            address("127.0.0.1:0").is_ok()
+                && address("[::1]:3000").is_ok()
+                && address("localhost:80").is_ok()
+        );
+        for text in ["", "3000", ":3000", "127.0.0.1", "127.0.0.1:", "127.0.0.1:65536"] {
+            assert!(address(text).is_err(), "{text}");
+        }
+        assert_eq!(seconds("0.5"), Ok(Duration::from_millis(500)));
+        for text in ["", "0", "-1", "NaN", "inf", "1e300", "x"] {
+            assert!(seconds(text).is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,83 @@
+//! Source folders: reading the manifest, and the build of its `[dev]` table.
+
+use std::{
+    io,
+    os::fd::AsFd,
+    path::{Path, PathBuf},
+    process::Stdio,
+};
+
+use rustix::process::{Pid, Signal, kill_process_group};
+use tokio::process::{Child, Command};
+use toru_core::{api::PluginMetadata, discovery::read_source_dir};
+
+use crate::failure::Failure;
+
+/// A plugin's source folder whose manifest is valid.
+#[derive(Debug)]
+pub(crate) struct Source {
+    pub(crate) dir: PathBuf,
+    pub(crate) metadata: PluginMetadata,
+    build: Option<String>,
+}
+
+impl Source {
+    /// Reads the manifest.
+    pub(crate) fn read(dir: &Path) -> Result<Self, Failure> {
+        if !dir.is_dir() {
+            return Err(Failure::new(format!("{}: there is no such folder", dir.display())));
+        }
+        let (definition, dev) = read_source_dir(dir).map_err(Failure::new)?;
+        let build = dev.and_then(|dev| dev.build);
+        Ok(Self { dir: dir.to_owned(), metadata: definition.metadata, build })
+    }
+
+    pub(crate) fn has_build(&self) -> bool {
+        self.build.is_some()
+    }
+
+    /// Runs the build, if there is one; what it prints goes to stderr. Dropping the future kills it.
+    pub(crate) async fn build(&self) -> Result<(), Failure> {
+        let Some(script) = &self.build else { return Ok(()) };
+        let failed =
+            |why: String| Failure::new(format!("{}: the build `{script}` {why}", self.dir.display()));
+        let mut building =
+            Building::start(script, &self.dir).map_err(|error| failed(format!("did not start: {error}")))?;
+        let status =
+            building.0.wait().await.map_err(|error| failed(format!("cannot be awaited: {error}")))?;
+        if status.success() {
+            return Ok(());
+        }
+        Err(failed(format!("failed: {status}")).with_exit_code(status.code()))
+    }
+}
+
+/// A build that runs, in a group of its own so that compilers end with their shell.
+struct Building(Child);
+
+impl Building {
+    fn start(script: &str, dir: &Path) -> io::Result<Self> {
+        let output = || Ok::<_, io::Error>(Stdio::from(io::stderr().as_fd().try_clone_to_owned()?));
+        Command::new("sh")
+            .args(["-c", script])
+            .current_dir(dir)
+            .env_remove(crate::host::TOKEN_VARIABLE)
+            .stdin(Stdio::null())
+            .stdout(output()?)
+            .stderr(output()?)
+            .process_group(0)
+            .spawn()
+            .map(Self)
+    }
+}
+
+impl Drop for Building {
+    fn drop(&mut self) {
+        // The id is gone once the shell was reaped; until then no other group can have its number.
+        let group = self.0.id().and_then(|id| Pid::from_raw(id.cast_signed()));
+        if let Some(group) = group {
+            // It may have ended by itself just now.
+            let _ = kill_process_group(group, Signal::KILL);
+        }
+    }
+}

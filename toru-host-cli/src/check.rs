@@ -1,0 +1,61 @@
+//! `toru check`
+
+use http::{HeaderValue, Request, StatusCode, header};
+use http_body_util::{BodyExt, Empty};
+use tower_service::Service;
+
+use crate::{args::Check, build::Source, failure::Failure, host::say, signals::Signals, solo::Solo};
+
+pub(crate) async fn run(args: Check) -> Result<(), Failure> {
+    let mut signals = Signals::listen()?;
+    signals.unless(steps(args)).await
+}
+
+async fn steps(args: Check) -> Result<(), Failure> {
+    let source = step("manifest", Source::read(&args.dir))?;
+    let metadata = &source.metadata;
+    passed("manifest", &format!("{} {}, route {}", metadata.id(), metadata.version(), metadata.route()));
+    if source.has_build() {
+        step("build", source.build().await)?;
+        passed("build", "done");
+    }
+    let solo = step("start", Solo::start(&source, args.start.timeout).await)?;
+    let protocol = solo
+        .status()
+        .protocol
+        .map_or_else(|| "an unknown version".into(), |version| format!("version {version}"));
+    passed("start", &format!("ready, speaks {protocol} of the protocol"));
+    let asked = ask(&solo, &source).await;
+    let stopped = solo.supervisor().shutdown().await;
+    passed("GET /", &step("GET /", asked)?.to_string());
+    let () = stopped;
+    passed("stop", "it has stopped");
+    Ok(())
+}
+
+/// `GET /` of the plugin, body and all.
+async fn ask(solo: &Solo, source: &Source) -> Result<StatusCode, Failure> {
+    let request = Request::get(format!("{}/", source.metadata.route()))
+        .header(header::HOST, HeaderValue::from_static("localhost"))
+        .body(Empty::<bytes::Bytes>::new())
+        .map_err(|error| Failure::new(format!("the route makes no path: {error}")))?;
+    let Ok(response) = solo.supervisor().service().call(request).await;
+    let status = response.status();
+    let mut body = response.into_body();
+    while let Some(frame) = body.frame().await {
+        frame.map_err(|error| Failure::new(format!("the answer was cut: {error}")))?;
+    }
+    if status.is_server_error() {
+        return Err(Failure::new(format!("the plugin answered {status}")));
+    }
+    Ok(status)
+}
+
+fn passed(step: &str, detail: &str) {
+    say(&format!("✓ {step}: {detail}"));
+}
+
+/// Names the step that failed. The exit code is 1 whatever the build's was: `check` says well or not well.
+fn step<T>(name: &str, done: Result<T, Failure>) -> Result<T, Failure> {
+    done.map_err(|failure| Failure::new(format!("✗ {name}: {}", failure.message())))
+}

@@ -1,0 +1,75 @@
+//! `toru dev`
+
+use std::sync::Arc;
+
+use tokio::task::JoinSet;
+use toru_core::{
+    Config, PluginSupervisor,
+    supervisor::{PluginStatus, StateName},
+};
+
+use crate::{
+    args::Dev,
+    build::Source,
+    failure::{Failure, why_not_running},
+    host::{Announcement, Host, say},
+    signals::Signals,
+};
+
+/// Inside the data folder: where plugins would be installed. `dev` installs none.
+const INSTALLED: &str = "installed";
+
+pub(crate) async fn run(args: Dev) -> Result<(), Failure> {
+    let mut signals = Signals::listen()?;
+    let sources = args.dirs.iter().map(|dir| Source::read(dir)).collect::<Result<Vec<_>, _>>()?;
+    for source in &sources {
+        signals.unless(source.build()).await?;
+    }
+    let mut config = Config::new(args.data.join(INSTALLED), &args.data);
+    config.start_timeout = args.start.timeout;
+    let builder = sources
+        .iter()
+        .fold(PluginSupervisor::builder(config), |builder, source| builder.source_dir(&source.dir));
+    let supervisor = builder.build().map_err(Failure::new)?;
+    let host = Host::listen(supervisor, &args.data, &args.listen).await?;
+    host.run(signals, |announcement| announce(announcement, sources)).await
+}
+
+/// Tells the links, then of each plugin when it answers and when it fails.
+async fn announce(announcement: Announcement, sources: Vec<Source>) {
+    for source in &sources {
+        let metadata = &source.metadata;
+        say(&format!("{}: {}/api/plugins/route{}/", metadata.id(), announcement.base, metadata.route()));
+    }
+    say(&format!("enter by {}", announcement.login_url));
+    let mut followed: JoinSet<()> = sources
+        .into_iter()
+        .map(|source| follow(announcement.supervisor.clone(), source.metadata.id().to_owned()))
+        .collect();
+    while followed.join_next().await.is_some() {}
+}
+
+/// Tells each change between answering and not, until the plugin is gone.
+async fn follow(supervisor: Arc<PluginSupervisor>, id: String) {
+    let mut told: Option<PluginStatus> = None;
+    loop {
+        let is_news = |status: &PluginStatus| {
+            let before = told.as_ref();
+            is_settled(status.state)
+                && before.is_none_or(|before| {
+                    (before.state, before.pid, &before.reason, before.restarts)
+                        != (status.state, status.pid, &status.reason, status.restarts)
+                })
+        };
+        let Ok(status) = supervisor.wait_until(&id, is_news).await else { return };
+        match status.state {
+            StateName::Running => eprintln!("{id}: ready"),
+            _ => eprintln!("{}", why_not_running(&status)),
+        }
+        told = Some(status);
+    }
+}
+
+fn is_settled(state: StateName) -> bool {
+    matches!(state, StateName::Running | StateName::Backoff | StateName::Failed)
+}

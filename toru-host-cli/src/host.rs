@@ -1,0 +1,138 @@
+//! What `serve` and `dev` share: a host from its start to its end.
+
+use std::{
+    io::{self, IsTerminal, Write},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use tokio::sync::oneshot;
+use toru_core::PluginSupervisor;
+use toru_host_axum::{AdminToken, Server};
+
+use crate::{args::Listen, failure::Failure, signals::Signals};
+
+/// Where the operator's own admin token comes from.
+pub(crate) const TOKEN_VARIABLE: &str = "TORU_ADMIN_TOKEN";
+
+/// A host that listens but does not serve yet.
+pub(crate) struct Host {
+    pub(crate) server: Server,
+    pub(crate) supervisor: Arc<PluginSupervisor>,
+    token_file: Option<PathBuf>,
+}
+
+impl Host {
+    /// Listens. The supervisor holds the data folder already, so two hosts never make a token at once.
+    pub(crate) async fn listen(
+        supervisor: PluginSupervisor,
+        data: &Path,
+        listen: &Listen,
+    ) -> Result<Self, Failure> {
+        let (token, token_file) = admin_token(data)?;
+        let supervisor = Arc::new(supervisor);
+        let mut builder = Server::builder(supervisor.clone(), token);
+        for host in &listen.allowed_hosts {
+            builder = builder.allow_host(host);
+        }
+        let server = builder.bind(&*listen.address).await.map_err(Failure::new)?;
+        if !server.local_addr().ip().is_loopback() {
+            eprintln!(
+                "toru: warning: {} can be reached by other machines, and without TLS the admin token crosses the network readable; put a TLS proxy in front",
+                server.local_addr()
+            );
+        }
+        Ok(Self { server, supervisor, token_file })
+    }
+
+    /// Starts the plugins, serves until a signal, then drains and stops all. `announce` runs as soon as connections
+    /// are accepted, beside the server.
+    pub(crate) async fn run<A>(
+        self,
+        mut signals: Signals,
+        announce: impl FnOnce(Announcement) -> A,
+    ) -> Result<(), Failure>
+    where
+        A: Future<Output = ()>,
+    {
+        let announcement = Announcement {
+            base: format!("http://{}", self.server.local_addr()),
+            login_url: self.server.login_url(),
+            token_file: self.token_file,
+            supervisor: self.supervisor.clone(),
+        };
+        let (begin_stop, stop) = oneshot::channel::<()>();
+        let server = self.server;
+        let life = async {
+            self.supervisor.initialize().await.map_err(Failure::new)?;
+            say(&format!("listening on {}", announcement.base));
+            let served = server.run(async {
+                // An error means that the sender is gone, which is a reason to stop as well.
+                let _ = stop.await;
+            });
+            let announced = announce(announcement);
+            tokio::pin!(served);
+            tokio::select! {
+                () = &mut served => {}
+                () = announced => served.await,
+            }
+            self.supervisor.shutdown().await;
+            Ok(())
+        };
+        let two_signals = async {
+            signals.next().await;
+            tracing::info!("stopping; a second signal ends at once");
+            // Without a receiver the host is past serving already.
+            let _ = begin_stop.send(());
+            signals.next().await;
+        };
+        tokio::select! {
+            ended = life => ended,
+            () = two_signals => Err(Failure::interrupted()),
+        }
+    }
+}
+
+/// What can be told once the host accepts connections.
+pub(crate) struct Announcement {
+    pub(crate) base: String,
+    pub(crate) login_url: String,
+    pub(crate) token_file: Option<PathBuf>,
+    pub(crate) supervisor: Arc<PluginSupervisor>,
+}
+
+impl Announcement {
+    /// Tells a person how to enter; where nobody reads along, only where the token is, because logs are kept.
+    pub(crate) fn tell_how_to_enter(&self) {
+        if io::stderr().is_terminal() {
+            eprintln!("enter by {}", self.login_url);
+        } else {
+            match &self.token_file {
+                Some(file) => eprintln!("the admin token is in {}", file.display()),
+                None => eprintln!("the admin token is the one of {TOKEN_VARIABLE}"),
+            }
+        }
+    }
+}
+
+/// A line on stdout, which may be closed by who started this.
+pub(crate) fn say(line: &str) {
+    if let Err(error) = writeln!(io::stdout(), "{line}") {
+        tracing::warn!(%error, "stdout cannot be written");
+    }
+}
+
+fn admin_token(data: &Path) -> Result<(AdminToken, Option<PathBuf>), Failure> {
+    let Some(text) = std::env::var_os(TOKEN_VARIABLE) else {
+        let token = AdminToken::load_or_create(data).map_err(Failure::new)?;
+        return Ok((token, Some(AdminToken::file(data))));
+    };
+    let token =
+        text.to_str().ok_or_else(|| Failure::new(format!("{TOKEN_VARIABLE} is not UTF-8"))).and_then(
+            |text| AdminToken::new(text).map_err(|error| Failure::new(format!("{TOKEN_VARIABLE}: {error}"))),
+        )?;
+    if token.is_short() {
+        eprintln!("toru: warning: the admin token of {TOKEN_VARIABLE} is short enough to be guessed");
+    }
+    Ok((token, None))
+}
