@@ -115,12 +115,11 @@ impl Connection {
     }
 
     fn refuse(&self, request: &Request<Incoming>, problem: Problem) -> Response<OwnBody> {
-        let status = problem.status();
-        let mut response = if status == StatusCode::UNAUTHORIZED && wants_page(request) {
-            page::how_to_enter(problem)
-        } else {
-            problem.into_response()
-        };
+        if problem.status() != StatusCode::UNAUTHORIZED {
+            return problem.into_response();
+        }
+        let mut response =
+            if wants_page(request) { page::how_to_enter(problem) } else { problem.into_response() };
         if self.place == Place::Reserved {
             response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         }

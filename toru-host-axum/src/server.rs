@@ -182,8 +182,7 @@ impl Server {
         let open = connections.len();
         if open >= self.limits.connections {
             tracing::warn!(%peer, open, "too many connections");
-            // Best effort: the socket is new, so its buffer is empty, and a client that cannot be told is not waited for.
-            let _ = stream.try_write(FULL);
+            turn_away(stream);
             return;
         }
         let common = self.limits.connections.saturating_sub(self.limits.reserved_connections);
@@ -191,6 +190,15 @@ impl Server {
         let local = stream.local_addr().unwrap_or(self.local);
         let connection = Arc::new(Connection::new(self.front.clone(), local, peer, place));
         connections.spawn(serve(stream, connection, self.limits.clone(), draining.clone()));
+    }
+}
+
+/// Answers a connection that is one too many. Best effort: a client that cannot be told at once is not waited for.
+fn turn_away(stream: TcpStream) {
+    // Straight to the socket: its buffer is empty, but the runtime does not know yet that it may be written.
+    let told = stream.into_std().and_then(|mut socket| io::Write::write(&mut socket, FULL));
+    if let Err(error) = told {
+        tracing::debug!(%error, "a client was turned away without an answer");
     }
 }
 

@@ -46,7 +46,9 @@ async fn ask(solo: &Solo, source: &Source) -> Result<StatusCode, Failure> {
         frame.map_err(|error| Failure::new(format!("the answer was cut: {error}")))?;
     }
     if status.is_server_error() {
-        return Err(Failure::new(format!("the plugin answered {status}")));
+        return Err(Failure::new(format!(
+            "the answer is {status}, and a plugin that is well answers below 500"
+        )));
     }
     Ok(status)
 }
