@@ -10,7 +10,7 @@ use std::{
 use http_body_util::{BodyExt, Empty};
 use rustix::io::{FdFlags, fcntl_setfd};
 use toru_plugin_api::{
-    PluginMetadata,
+    Body, PluginMetadata,
     driver::{Handle, Incoming, IncomingEvent, RequestBody, drive},
     frame::Limits,
     http::{HeaderMap, Method},
@@ -106,6 +106,44 @@ async fn plugin_serves_over_the_socket_it_inherits_and_ends_in_order() {
     handle.shutdown(Duration::from_secs(5));
     let output = output(child).await;
     assert_eq!(output.status.code(), Some(0), "{output:?}");
+}
+
+/// The most memory that a process has had, in KiB.
+fn peak_memory(pid: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    peak.trim().trim_end_matches(" kB").parse().unwrap()
+}
+
+#[tokio::test]
+async fn echo_of_a_large_body_needs_little_memory() {
+    const CHUNK: usize = 256 << 10;
+    const CHUNKS: usize = 256;
+    let (child, socket) = spawn(&mut command());
+    let (handle, _incoming) = connect(socket).await;
+    let before = peak_memory(child.id());
+    let (sender, body) = Body::channel();
+    let sending = tokio::spawn(async move {
+        for n in 0..CHUNKS {
+            sender.send(vec![n as u8; CHUNK]).await.unwrap();
+        }
+    });
+    let head =
+        RequestHead { method: Method::POST, path: "/echo".parse().unwrap(), headers: HeaderMap::new() };
+    let mut echo = handle.request(head, RequestBody::Stream(body)).await.unwrap().body;
+    let mut read = 0;
+    while let Some(frame) = echo.frame().await {
+        for byte in frame.unwrap().into_data().unwrap() {
+            assert_eq!(byte, (read / CHUNK) as u8, "byte {read}");
+            read += 1;
+        }
+    }
+    assert_eq!(read, CHUNK * CHUNKS);
+    sending.await.unwrap();
+    let grown = peak_memory(child.id()) - before;
+    assert!(grown < 16 << 10, "the plugin has grown by {grown} KiB");
+    handle.shutdown(Duration::from_secs(5));
+    assert_eq!(output(child).await.status.code(), Some(0));
 }
 
 #[tokio::test]

@@ -118,7 +118,7 @@ impl Drop for RecvBody {
             if !state.is_live(key) {
                 return;
             }
-            match state.side() {
+            match state.connection.side() {
                 // Nobody wants the answer any more: RESET 1, and the plugin drops its handler.
                 Side::Host => state.reset(key, ResetCode::CANCELLED),
                 Side::Plugin => state.connection.discard(key.id, now()),

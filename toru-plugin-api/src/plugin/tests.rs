@@ -310,8 +310,7 @@ async fn kv_of_the_host_reaches_the_plugins_store_by_default() {
 
 #[tokio::test(start_paused = true)]
 async fn records_events_and_health_reach_the_host() {
-    let mut settings = Settings::default();
-    settings.ping_interval = Some(Duration::from_secs(1));
+    let settings = Settings { ping_interval: Some(Duration::from_secs(1)), ..Settings::default() };
     let host = TestHost::builder().settings(settings).start(Many::default()).await.unwrap();
     assert_eq!(text(host.get("/tell").await.unwrap()).await, "told");
     tokio::time::sleep(Duration::from_secs(3)).await;
