@@ -95,8 +95,8 @@ fn read(stream: &Stream, cx: &Context<'_>) -> Poll<Option<Result<Bytes, RecvErro
     let outcome = match state.connection.read(key.id, now()) {
         ReadOutcome::Data(bytes) => Some(Ok(bytes)),
         ReadOutcome::End => None,
+        ReadOutcome::Pending | ReadOutcome::Reset(_) if state.is_over() => Some(Err(RecvError::LinkLost)),
         ReadOutcome::Reset(code) => Some(Err(RecvError::Reset(code))),
-        ReadOutcome::Pending if state.is_over() => Some(Err(RecvError::LinkLost)),
         ReadOutcome::Pending => {
             state.register_reader(key, cx);
             return Poll::Pending;

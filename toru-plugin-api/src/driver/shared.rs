@@ -16,12 +16,15 @@ use crate::{
         http::{Framing, ResponseHead},
         kv::{KvAnswer, KvError, KvErrorCode},
     },
-    proto::{Connection, Event, Side},
+    proto::{Connection, Event, Phase, Side},
 };
 
 /// Log records and events that wait for the application; more are dropped and counted. A second of the
 /// most that a host takes from one plugin.
 const MAX_RECORDS: usize = 1_024;
+
+/// What is told of a request whose body the client owes for too long.
+const BODY_STALLED: &str = "the rest of the body did not come in time";
 
 /// The clock of the runtime, so that tests can pause it.
 pub(super) fn now() -> Instant {
@@ -85,7 +88,7 @@ pub(super) struct State {
     driver: Option<Waker>,
     /// The driver runs or will: it need not be woken.
     driver_awake: bool,
-    /// Something was commanded since the driver last asked what to send.
+    /// Something was commanded since the driver last looked.
     commanded: bool,
     closing: bool,
     ended: bool,
@@ -182,7 +185,7 @@ impl State {
         self.driver_awake = true;
     }
 
-    /// The driver has asked for all that is to be sent.
+    /// The driver looks at what was commanded.
     pub(super) fn commands_taken(&mut self) {
         self.commanded = false;
     }
@@ -222,7 +225,7 @@ impl State {
 
     /// Whether streams have no future: nothing more is read or will be.
     pub(super) fn is_over(&self) -> bool {
-        self.closing || self.ended
+        self.closing || self.ended || self.connection.phase() == Phase::Closed
     }
 
     fn wake_all(&mut self) {
@@ -241,7 +244,7 @@ impl State {
         }
         while self.connection.has_room() {
             let Some((key, answer)) = self.kv_answers.pop_front() else { break };
-            self.answer_kv_now(key, answer);
+            self.answer_kv_now(key.id, answer);
             self.release(key);
         }
     }
@@ -289,10 +292,18 @@ impl State {
         let Some(slot) = self.slots.get_mut(&id) else { return };
         if slot.queued {
             self.slots.remove(&id);
-            self.queue.retain(|event| opened_stream(event) != Some(id));
+            if let Some(place) = self.queue.iter().position(|event| opened_stream(event) == Some(id)) {
+                let event = self.queue.remove(place).expect("the place was just found");
+                self.refuse(&event);
+            }
             return;
         }
-        let error = if by_peer { RequestError::Reset(code) } else { RequestError::TimedOut };
+        let error = match code {
+            ResetCode::TIMED_OUT if !by_peer => RequestError::TimedOut,
+            // The only other timer of this side is the one on the client's body.
+            ResetCode::CANCELLED if !by_peer => RequestError::Body(BODY_STALLED.into()),
+            _ => RequestError::Reset(code),
+        };
         slot.end(code, error, &mut self.wakes);
     }
 
@@ -322,8 +333,7 @@ impl State {
             Event::Request { id, .. } => self.connection.reset(id, ResetCode::REFUSED, now()),
             Event::KvCall { id, .. } => {
                 let error = KvError::new(KvErrorCode::Unavailable, "nothing answers KV calls here");
-                // The stream may have ended meanwhile: then nobody waits for the answer.
-                let _ = self.connection.answer_kv(id, Err(error), now());
+                self.answer_kv_now(id, Err(error));
             }
             _ => {}
         }
@@ -477,21 +487,20 @@ impl State {
         }
     }
 
-    /// Answers a KV call, or keeps the answer until there is room.
+    /// Answers a KV call, or keeps the answer until there is room. Also of a stream that was reset: the connection
+    /// counts the call as in work until then.
     pub(super) fn answer_kv(&mut self, key: StreamKey, answer: Result<KvAnswer, KvError>) {
         if self.connection.has_room() {
-            self.answer_kv_now(key, answer);
-        } else if self.is_live(key) {
+            self.answer_kv_now(key.id, answer);
+        } else if !self.is_over() {
             self.hold(key);
             self.kv_answers.push_back((key, answer));
         }
     }
 
-    fn answer_kv_now(&mut self, key: StreamKey, answer: Result<KvAnswer, KvError>) {
-        if self.is_live(key) {
-            // The stream may have ended meanwhile: then nobody waits for the answer.
-            let _ = self.connection.answer_kv(key.id, answer, now());
-        }
+    fn answer_kv_now(&mut self, id: StreamId, answer: Result<KvAnswer, KvError>) {
+        // A stream that ended meanwhile has nobody who waits for the answer.
+        let _ = self.connection.answer_kv(id, answer, now());
     }
 
     /// Whether an own stream can surely be opened: those open are counted whoever opened them.

@@ -284,8 +284,11 @@ fn read_headers(reader: &mut Reader<'_>) -> Result<Result<HeaderMap, HeadError>,
     Ok(headers)
 }
 
+/// The name and the value of a header.
+type Pair<'a> = (Cow<'a, str>, Cow<'a, str>);
+
 /// Reads one pair of strings; `None`: it is something else.
-fn read_pair<'a>(reader: &mut Reader<'a>) -> Result<Option<(Cow<'a, str>, Cow<'a, str>)>, MessageError> {
+fn read_pair<'a>(reader: &mut Reader<'a>) -> Result<Option<Pair<'a>>, MessageError> {
     if reader.peek() != Some(b'[') {
         return reader.skip().map(|_| None);
     }
