@@ -4,6 +4,9 @@
 
 #[path = "vectors/meaning.rs"]
 mod meaning;
+#[cfg(test)]
+#[path = "vectors/traces.rs"]
+mod traces;
 
 use std::{collections::HashSet, fs, path::Path};
 
