@@ -4,7 +4,7 @@ use std::{future::Future, io, net::SocketAddr, pin::pin, sync::Arc, time::Durati
 
 use hyper::{server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use tokio::{
     net::{TcpListener, TcpStream, ToSocketAddrs},
     sync::watch,
@@ -27,6 +27,9 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// The whole answer to a connection that is one too many; it fits any socket's buffer.
 const FULL: &[u8] =
     b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
+
+/// What a query's value escapes: all but the unreserved characters of RFC 3986, section 2.3.
+const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// Prepares a [`Server`].
 #[derive(Debug)]
@@ -131,7 +134,7 @@ impl Server {
     /// The link by which a browser enters. It holds the admin token: show it to the operator only.
     #[must_use]
     pub fn login_url(&self) -> String {
-        let token = utf8_percent_encode(self.front.app.access.token().reveal(), NON_ALPHANUMERIC);
+        let token = utf8_percent_encode(self.front.app.access.token().reveal(), RESERVED);
         format!("http://{}/login?token={token}", self.local)
     }
 
@@ -182,8 +185,7 @@ impl Server {
         let open = connections.len();
         if open >= self.limits.connections {
             tracing::warn!(%peer, open, "too many connections");
-            // Best effort: the socket is new, so its buffer is empty, and a client that cannot be told is not waited for.
-            let _ = stream.try_write(FULL);
+            turn_away(stream);
             return;
         }
         let common = self.limits.connections.saturating_sub(self.limits.reserved_connections);
@@ -191,6 +193,15 @@ impl Server {
         let local = stream.local_addr().unwrap_or(self.local);
         let connection = Arc::new(Connection::new(self.front.clone(), local, peer, place));
         connections.spawn(serve(stream, connection, self.limits.clone(), draining.clone()));
+    }
+}
+
+/// Answers a connection that is one too many. Best effort: a client that cannot be told at once is not waited for.
+fn turn_away(stream: TcpStream) {
+    // Straight to the socket: its buffer is empty, but the runtime does not know yet that it may be written.
+    let told = stream.into_std().and_then(|mut socket| io::Write::write(&mut socket, FULL));
+    if let Err(error) = told {
+        tracing::debug!(%error, "a client was turned away without an answer");
     }
 }
 

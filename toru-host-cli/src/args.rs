@@ -12,37 +12,45 @@ Exit codes:
   2  the command line is wrong
 
 Environment:
-  TORU_LOG  what is logged on stderr, for example `info` or `toru_core=debug`";
+  TORU_LOG  what is logged on stderr, `info` or `toru_core=debug` for example";
 
 const SERVE_HELP: &str = "\
 Examples:
   toru serve
-  toru serve --plugins /srv/toru/plugins --data /var/lib/toru --listen 127.0.0.1:8080
+  toru serve --plugins /srv/plugins --data /var/lib/toru --listen 127.0.0.1:8080
   curl -H \"Authorization: Bearer $(cat data/admin-token)\" http://127.0.0.1:3000/api/plugins
 
-When it accepts connections it prints one line on stdout: `listening on http://ADDR`.
-SIGTERM and Ctrl-C finish open requests, stop all plugins and exit 0; a second one ends at once (exit 130).
+When it accepts connections it prints one line on stdout: listening on http://ADDR
+SIGTERM and Ctrl-C finish open requests and stop all plugins; a second one ends at once.
 
 Environment:
   TORU_ADMIN_TOKEN  the admin token; without it one is made in DATA/admin-token
-  TORU_LOG          what is logged on stderr, for example `info` or `toru_core=debug`
+  TORU_LOG          what is logged on stderr, `info` or `toru_core=debug` for example
 
-Exit codes: 0 stopped as asked, 1 failed, 2 the command line is wrong, 130 ended by a second signal";
+Exit codes:
+  0    stopped as asked
+  1    failed; one sentence on stderr says why
+  2    the command line is wrong
+  130  ended by a second signal";
 
 const DEV_HELP: &str = "\
 Examples:
   toru dev .
   toru dev examples/hello-plugin-rust examples/hello-plugin-python
 
-Runs `build` of each plugin's [dev] table with `sh -c` in its folder, then serves the plugins from where they are,
-by `exec` of [dev] if there is one.
+Runs `build` of each plugin's [dev] table with `sh -c` in its folder, then serves the plugins
+from where they are, by `exec` of [dev] if there is one.
 
 Environment:
-  TORU_ADMIN_TOKEN  the admin token; without it one is made in .toru/admin-token
-  TORU_LOG          what is logged on stderr, for example `info` or `toru_core=debug`
+  TORU_ADMIN_TOKEN  the admin token; without it one is made in DATA/admin-token
+  TORU_LOG          what is logged on stderr, `info` or `toru_core=debug` for example
 
-Exit codes: 0 stopped as asked, 1 failed, 2 the command line is wrong, 130 ended by a second signal,
-or the exit code of a build that failed";
+Exit codes:
+  0    stopped as asked
+  1    failed; one sentence on stderr says why
+  2    the command line is wrong
+  130  ended by a second signal, or by one during a build
+  or that of a build that failed";
 
 const CALL_HELP: &str = "\
 Examples:
@@ -51,20 +59,29 @@ Examples:
   toru call . PUT /file -d @picture.png
   gzip -dc dump.gz | toru call . POST /import -d @-
 
-The plugin is built and started for this one request, with an empty data folder that is removed afterwards.
-The answer's body goes to stdout, its status and headers to stderr.
+The plugin is built and started for this one request, with an empty data folder that is
+removed afterwards. The answer's body goes to stdout, its status and headers to stderr.
 
-Exit codes: 0 the status is below 400, 1 it is not or there was no answer, 2 the command line is wrong,
-or the exit code of a build that failed";
+Exit codes:
+  0    the answer's status is below 400
+  1    it is not, or there is no answer; one sentence on stderr says why
+  2    the command line is wrong
+  130  ended by a signal
+  or that of a build that failed";
 
 const CHECK_HELP: &str = "\
 Example:
   toru check examples/hello-plugin-python
 
-Reads the manifest, runs the build, starts the plugin, shakes hands, asks for `GET /` (a status below 500 is well)
-and stops it. Prints a tick for each step, or what is wrong with the end of the plugin's stderr.
+Reads the manifest, runs the build, starts the plugin, shakes hands, asks for `GET /` (a status
+below 500 is well) and stops it. Prints a tick for each step, or what is wrong with the end of
+the plugin's stderr.
 
-Exit codes: 0 all is well, 1 something is wrong, 2 the command line is wrong";
+Exit codes:
+  0    all is well
+  1    something is wrong; stderr says what
+  2    the command line is wrong
+  130  ended by a signal";
 
 /// Runs programs in any language as supervised plugins behind one HTTP host.
 #[derive(Debug, Parser)]

@@ -37,7 +37,7 @@ pub(crate) async fn run(args: Call) -> Result<(), Failure> {
             answered
         })
         .await?;
-    if status.as_u16() < 400 { Ok(()) } else { Err(Failure::new(format!("the plugin answered {status}"))) }
+    if status.as_u16() < 400 { Ok(()) } else { Err(Failure::new(format!("the answer is {status}"))) }
 }
 
 async fn exchange(

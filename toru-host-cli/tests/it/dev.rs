@@ -1,0 +1,85 @@
+//! `toru dev`
+
+use crate::command::{Place, Running, arg};
+
+#[test]
+fn dev_builds_serves_and_tells_the_links() {
+    let place = Place::new();
+    let one = place.plugin("one", "well", "[dev]\nbuild = \"echo building one\"\n");
+    let two = place.plugin("two", "well", "");
+    let mut command = place.toru();
+    command.args(["dev", arg(&one), arg(&two), "--listen", "127.0.0.1:0"]);
+    let dev = Running::start(command);
+    dev.stderr_until("building one");
+    let base = dev.next_stdout().strip_prefix("listening on ").unwrap().to_owned();
+    assert_eq!(dev.next_stdout(), format!("one: {base}/api/plugins/route/one/"));
+    assert_eq!(dev.next_stdout(), format!("two: {base}/api/plugins/route/two/"));
+    assert!(dev.next_stdout().starts_with(&format!("enter by {base}/login?token=")));
+    dev.stderr_until(": ready");
+    dev.stderr_until(": ready");
+    assert!(place.path(".toru/admin-token").exists());
+    dev.signal("-TERM");
+    let (status, rest) = dev.end();
+    assert_eq!((status.code(), rest), (Some(0), vec![]));
+}
+
+#[test]
+fn dev_without_a_folder_fails() {
+    let place = Place::new();
+    place.run(["dev", "nowhere"]).assert(1, &["nowhere: there is no such folder"]);
+    place.run(["dev"]).assert(2, &["Usage"]);
+}
+
+#[test]
+fn dev_names_line_and_column_of_a_bad_manifest() {
+    let place = Place::new();
+    let plugin = place.broken_plugin();
+    place.run(["dev", arg(&plugin)]).assert(1, &["plugin.toml", "line 2", "column 8"]);
+}
+
+#[test]
+fn dev_ends_with_the_exit_code_of_a_build_that_fails() {
+    let place = Place::new();
+    let well = place.plugin("well", "well", "");
+    let ill = place.plugin("ill", "well", "[dev]\nbuild = \"exit 42\"\n");
+    let done = place.run(["dev", arg(&well), arg(&ill)]);
+    done.assert(42, &["the build `exit 42`"]);
+    assert_eq!(done.stdout(), "");
+}
+
+#[test]
+fn dev_tells_of_a_plugin_that_is_never_ready_and_serves_on() {
+    let place = Place::new();
+    let plugin = place.plugin("hello", "silent", "");
+    let mut command = place.toru();
+    command.args(["dev", arg(&plugin), "--listen", "127.0.0.1:0", "--start-timeout", "1"]);
+    let dev = Running::start(command);
+    dev.stderr_until("hello: ");
+    dev.stderr_until("    the last words");
+    dev.signal("-INT");
+    assert_eq!(dev.end().0.code(), Some(0));
+}
+
+#[test]
+fn dev_tells_of_a_plugin_that_refuses_to_run_and_serves_on() {
+    let place = Place::new();
+    let plugin = place.plugin("hello", "refuses", "");
+    let mut command = place.toru();
+    command.args(["dev", arg(&plugin), "--listen", "127.0.0.1:0"]);
+    let dev = Running::start(command);
+    dev.stderr_until("no licence for this host");
+    dev.signal("-TERM");
+    assert_eq!(dev.end().0.code(), Some(0));
+}
+
+#[test]
+fn a_signal_during_the_build_ends_it() {
+    let place = Place::new();
+    let plugin = place.plugin("hello", "well", "[dev]\nbuild = \"echo building; exec sleep 1000\"\n");
+    let mut command = place.toru();
+    command.args(["dev", arg(&plugin)]);
+    let dev = Running::start(command);
+    dev.stderr_until("building");
+    dev.signal("-TERM");
+    assert_eq!(dev.end().0.code(), Some(130));
+}
