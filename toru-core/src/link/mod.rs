@@ -102,6 +102,14 @@ pub enum LinkLost {
     Io(String),
 }
 
+/// The most characters of offending bytes that are shown.
+const EXCERPT: usize = 200;
+
+/// What a plugin sent, escaped and cut, for the event that tells of it.
+fn excerpt(bytes: &[u8]) -> String {
+    bytes.iter().flat_map(|byte| byte.escape_ascii()).take(EXCERPT).map(char::from).collect()
+}
+
 /// How many news may wait for supervision: all that can come of one link (ready, refused, draining, lost) and some counts of missed pings.
 const NEWS_WAITING: usize = 32;
 
@@ -146,6 +154,9 @@ pub(crate) enum SendError {
     /// Nothing was sent: the link takes no requests any more.
     #[error("the link takes no requests")]
     NotTaken,
+    /// Nothing was sent: the plugin had no stream to spare for as long as the request may wait.
+    #[error("the plugin takes no more streams")]
+    Full,
     /// The head alone is larger than the plugin accepts; nothing was sent.
     #[error("the head is larger than the plugin accepts")]
     HeadTooLarge,
@@ -234,13 +245,14 @@ impl Link {
         }
     }
 
-    /// Sends a request and awaits the answer's head; the permit is given back when the plugin is done with the head. Dropping the
-    /// future cancels the request.
+    /// Sends a request and awaits the answer's head; the permit is given back when the plugin is done with the head. A link that is full
+    /// of answers' bodies is waited for within `wait`. Dropping the future cancels the request.
     pub(crate) async fn request<B>(
         &self,
         head: &RequestHead,
         body: RequestBody<B>,
         permit: Permit,
+        wait: Duration,
     ) -> Result<LinkAnswer, SendError>
     where
         B: Body<Data = Bytes> + Send + 'static,
@@ -248,7 +260,7 @@ impl Link {
     {
         match &self.0 {
             Version::One(link) => link.request(head, body, permit).await,
-            Version::Two(link) => link.request(head, body, permit).await,
+            Version::Two(link) => link.request(head, body, permit, wait).await,
         }
     }
 

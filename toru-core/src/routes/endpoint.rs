@@ -137,6 +137,11 @@ impl Endpoint {
         if kept_for == mount { prefix.clone() } else { build() }
     }
 
+    /// How long a request may wait for it.
+    pub(crate) fn queue_wait(&self) -> Duration {
+        self.settings.queue_wait
+    }
+
     /// Changes what requests find; wakes those that wait. Called by the plugin's owner alone: two calls at once may lose one.
     ///
     /// A link that stays keeps its requests' places; those that wait for a link that has gone look again.

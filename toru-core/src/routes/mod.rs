@@ -11,7 +11,6 @@ use arc_swap::ArcSwap;
 
 pub(crate) use endpoint::{Availability, Endpoint, EndpointSettings, Permit, Refusal};
 
-
 /// The table of all routes. Reading takes no lock; writing replaces it whole.
 #[derive(Debug, Default)]
 pub(crate) struct Routes {
