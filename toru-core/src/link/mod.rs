@@ -15,7 +15,10 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http_body::Body;
-use tokio::{runtime::Handle, sync::mpsc};
+use tokio::{
+    runtime::Handle,
+    sync::{OwnedSemaphorePermit, mpsc},
+};
 use toru_plugin_api::{
     driver::{BoxError, RecvBody, RequestBody, RequestError},
     message::{
@@ -26,7 +29,7 @@ use toru_plugin_api::{
     proto::Settings,
 };
 
-use crate::{event::EventBus, log::PluginLog, routes::Permit, store::KvStore};
+use crate::{event::EventBus, log::PluginLog, store::KvStore};
 
 pub(crate) use host_side::BadAnswer;
 
@@ -130,6 +133,18 @@ pub struct PathSocket {
     pub path: PathBuf,
     /// The group that must be at the other end.
     pub process_group: u32,
+}
+
+/// A request's place on a link; given back when the answer's head is there, by dropping it.
+#[derive(Debug)]
+pub(crate) struct Permit {
+    _place: OwnedSemaphorePermit,
+}
+
+impl Permit {
+    pub(crate) fn new(place: OwnedSemaphorePermit) -> Self {
+        Self { _place: place }
+    }
 }
 
 /// A plugin's answer.

@@ -28,10 +28,9 @@ use toru_plugin_api::{
 };
 
 use super::{
-    LinkAnswer, LinkBody, LinkLost, LinkNews, LinkSetup, SendError, excerpt, gate::EventGate,
+    LinkAnswer, LinkBody, LinkLost, LinkNews, LinkSetup, Permit, SendError, excerpt, gate::EventGate,
     host_side::HostSide, kv::KvService,
 };
-use crate::routes::Permit;
 
 /// The version of the protocol that this link speaks.
 const PROTOCOL: u32 = 2;

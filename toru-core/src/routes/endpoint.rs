@@ -10,9 +10,9 @@ use std::{
 
 use arc_swap::ArcSwap;
 use http::HeaderValue;
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, TryAcquireError};
+use tokio::sync::{Notify, Semaphore, TryAcquireError};
 
-use crate::link::Link;
+use crate::link::{Link, Permit};
 
 /// Whether a plugin's route answers, and through what.
 #[derive(Debug, Clone)]
@@ -68,12 +68,6 @@ enum State {
 struct Lane {
     link: Link,
     places: Arc<Semaphore>,
-}
-
-/// A request's place on a link; given back when the answer's head is there, by dropping it.
-#[derive(Debug)]
-pub(crate) struct Permit {
-    _place: OwnedSemaphorePermit,
 }
 
 /// Why a request cannot be sent to a plugin.
@@ -213,7 +207,7 @@ impl Endpoint {
             return Look::AwaitChange;
         };
         match lane.places.clone().try_acquire_owned() {
-            Ok(place) => Look::Go(lane.link.clone(), Permit { _place: place }),
+            Ok(place) => Look::Go(lane.link.clone(), Permit::new(place)),
             Err(TryAcquireError::NoPermits) => Look::AwaitPlace(lane.clone()),
             Err(TryAcquireError::Closed) => Look::AwaitChange,
         }
@@ -238,7 +232,7 @@ impl Endpoint {
                 // The semaphore serves in order, and is closed when its link goes.
                 Look::AwaitPlace(lane) => {
                     if let Ok(place) = lane.places.acquire_owned().await {
-                        return Ok((lane.link, Permit { _place: place }));
+                        return Ok((lane.link, Permit::new(place)));
                     }
                 }
             }
