@@ -2,12 +2,7 @@
 //!
 //! A plain hyper service, because plugin routes are the hot path and a router before them costs more than they do.
 
-use std::{
-    convert::Infallible,
-    net::SocketAddr,
-    sync::{Arc, atomic::AtomicBool},
-    time::Duration,
-};
+use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::{Router, body::Body as OwnBody, response::IntoResponse};
 use bytes::Bytes;
@@ -60,7 +55,6 @@ pub(crate) struct Connection {
     local: SocketAddr,
     caller: Caller,
     place: Place,
-    proven: AtomicBool,
 }
 
 /// A body of a plugin or of the host.
@@ -74,7 +68,7 @@ enum Destination {
 
 impl Connection {
     pub(crate) fn new(front: Arc<Front>, local: SocketAddr, peer: SocketAddr, place: Place) -> Self {
-        Self { front, local, caller: Caller::http(peer.ip()), place, proven: AtomicBool::new(false) }
+        Self { front, local, caller: Caller::http(peer.ip()), place }
     }
 
     /// Answers one request.
@@ -118,7 +112,7 @@ impl Connection {
             check_origin(request.method(), headers, authority, Credential::Token)?;
             return Ok(Destination::Own);
         }
-        let credential = front.app.access.authenticate(headers, &self.proven).await?;
+        let credential = front.app.access.authenticate(headers).await?;
         check_origin(request.method(), headers, authority, credential)?;
         if !app::is_plugin_route(uri.path()) {
             return Ok(Destination::Own);

@@ -1,5 +1,10 @@
 //! The plugin as a process: its arguments, the socket that it inherits, its end.
 
+#![allow(
+    clippy::unwrap_used,
+    reason = "what a test cannot go on without is its failure; clippy knows test functions only, not their helpers"
+)]
+
 use std::{
     os::{fd::AsRawFd, unix::net::UnixStream, unix::process::CommandExt, unix::process::ExitStatusExt},
     process::{Child, Command, Output, Stdio},
