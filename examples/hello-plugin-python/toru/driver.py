@@ -7,7 +7,7 @@ import socket
 import sys
 import traceback
 
-from .connection import HEAD_DUE, OPEN, Connection, StreamEnded
+from .connection import ENDED, HEAD_DUE, OPEN, Connection, StreamEnded
 from .frames import CANCELLED, INTERNAL, TIMED_OUT, ProtocolError
 from .heads import MAX_INLINE, SWITCHING_PROTOCOLS
 from .messages import KvError
@@ -172,9 +172,9 @@ class Driver(asyncio.Protocol):
             traceback.print_exc()
             if stream.sending == HEAD_DUE:
                 connection.respond(stream, 500, [["content-type", "text/plain"]], b"the plugin failed\n")
-            else:
-                connection.reset(stream, INTERNAL)
         finally:
+            if stream.sending != ENDED and not stream.finishing:
+                connection.reset(stream, INTERNAL)
             connection.discard(stream)
 
     async def respond(self, stream, request, response):

@@ -100,64 +100,68 @@ def decode_base64(text):
 REQUIRED = object()
 
 
-def text(value):
+def is_text(value):
     return isinstance(value, str)
 
 
-def flag(value):
+def is_text_or_null(value):
+    return value is None or is_text(value)
+
+
+def is_flag(value):
     return isinstance(value, bool)
 
 
-def number(value):
+def is_number(value):
     return isinstance(value, int) and not isinstance(value, bool) and value >= 0
 
 
-def table(value):
+def is_object(value):
     return isinstance(value, dict)
 
 
-def texts(value):
-    return isinstance(value, list) and all(map(text, value))
+def is_texts(value):
+    return isinstance(value, list) and all(map(is_text, value))
 
 
-def pairs(value):
-    return isinstance(value, list) and all(texts(pair) and len(pair) == 2 for pair in value)
+def is_pairs(value):
+    return isinstance(value, list) and all(is_texts(pair) and len(pair) == 2 for pair in value)
 
 
 # The fields of each message: what one must be, and what it is where it is absent or null.
-OFFER = {"features": (texts, ()), **{name: (number, default) for name, default in DEFAULTS.items()}}
+OFFER = {"features": (is_texts, ()), **{name: (is_number, default) for name, default in DEFAULTS.items()}}
 HEAD = {
-    "headers": (pairs, ()),
-    "body": (text, None),
-    "body_base64": (text, None),
-    "body_stream": (flag, False),
+    "headers": (is_pairs, ()),
+    "body": (is_text, None),
+    "body_base64": (is_text, None),
+    "body_stream": (is_flag, False),
 }
 FIELDS = {
     "init": {
-        "protocol": (number, 1),
-        "instance_id": (text, REQUIRED),
-        "plugin_id": (text, None),
-        "plugin_socket": (text, REQUIRED),
-        "log_path": (text, REQUIRED),
-        "data_dir": (text, None),
-        "config": (table, {}),
-        "link": (number, None),
+        "protocol": (is_number, 1),
+        "instance_id": (is_text, REQUIRED),
+        "plugin_id": (is_text, None),
+        "plugin_socket": (is_text, REQUIRED),
+        "log_path": (is_text, REQUIRED),
+        "data_dir": (is_text, None),
+        "config": (is_object, {}),
+        "link": (is_number, None),
         **OFFER,
     },
     "ping": {},
-    "shutdown": {"grace_ms": (number, 5_000)},
-    "request": {"method": (text, REQUIRED), "path": (text, REQUIRED), "upgrade": (text, None), **HEAD},
+    "shutdown": {"grace_ms": (is_number, 5_000)},
+    "request": {"method": (is_text, REQUIRED), "path": (is_text, REQUIRED), "upgrade": (is_text, None), **HEAD},
     # What only plugins send is here because the vectors of what is refused have it too.
-    "ready": {"protocol": (number, REQUIRED), **OFFER},
-    "failed": {"code": (text, REQUIRED), "message": (text, REQUIRED)},
-    "pong": {"status": (text, "ok"), "detail": (text, None)},
-    "draining": {"reason": (text, REQUIRED)},
-    "response": {"status": (number, REQUIRED), **HEAD},
-    "log": {"level": (text, "info"), "message": (text, REQUIRED), "fields": (table, {})},
-    "event": {"name": (text, REQUIRED), "details": (table, {})},
+    "ready": {"protocol": (is_number, REQUIRED), **OFFER},
+    "failed": {"code": (is_text, REQUIRED), "message": (is_text, REQUIRED)},
+    "pong": {"status": (is_text, "ok"), "detail": (is_text, None)},
+    "draining": {"reason": (is_text, REQUIRED)},
+    "response": {"status": (is_number, REQUIRED), **HEAD},
+    "log": {"level": (is_text, "info"), "message": (is_text, REQUIRED), "fields": (is_object, {})},
+    "event": {"name": (is_text, REQUIRED), "details": (is_object, {})},
 }
 LIFECYCLE = ("init", "ping", "shutdown", "ready", "failed", "pong", "draining")
-ENVELOPE = {"type": (text, REQUIRED), "payload": (table, REQUIRED), "timestamp": (lambda _: True, None)}
+ENVELOPE = {"type": (is_text, REQUIRED), "payload": (is_object, REQUIRED), "timestamp": (lambda _: True, None)}
 
 
 def read_fields(source, definitions):
@@ -195,7 +199,7 @@ def parse(data):
         return Message(kind, None, read_fields(payload, FIELDS[kind]))
     refuse_repeated(payload, ())
     action = payload.get("action")
-    if action is not None and not text(action):
+    if action is not None and not is_text(action):
         raise ProtocolError("wrong_type", "action")
     action = action and action.lower()
     if kind == "lifecycle" and action in LIFECYCLE:
@@ -203,22 +207,24 @@ def parse(data):
         return Message(action, None, read(payload, FIELDS[action]))
     if kind == "http" and action in ("request", "response"):
         read = read_request if action == "request" else read_response
-        return Message(action, stream_number(request_id, REQUIRED), read(payload))
+        return Message(action, required_stream(request_id), read(payload))
     if kind == "kv" and action not in (None, "error"):
-        return Message("kv_call", stream_number(request_id, REQUIRED), read_call(action, payload))
+        return Message("kv_call", required_stream(request_id), read_call(action, payload))
     if kind == "kv" or (kind != "lifecycle" and action == "error"):
-        stream = stream_number(request_id, REQUIRED)
+        stream = required_stream(request_id)
         answer = read_answer(payload)
         return Message("unknown", stream, {}) if answer is None else Message("kv_answer", stream, answer)
-    return Message("unknown", stream_number(request_id, None), {})
+    return Message("unknown", None if request_id is None else stream_number(request_id), {})
 
 
-def stream_number(value, default):
-    if value is None:
-        if default is REQUIRED:
-            raise ProtocolError("missing_field", "request_id")
-        return default
-    if not text(value) or not re.fullmatch("[1-9][0-9]{0,9}", value) or int(value) > MAX_NUMBER:
+def required_stream(request_id):
+    if request_id is None:
+        raise ProtocolError("missing_field", "request_id")
+    return stream_number(request_id)
+
+
+def stream_number(value):
+    if not is_text(value) or not re.fullmatch("[1-9][0-9]{0,9}", value) or int(value) > MAX_NUMBER:
         raise ProtocolError("bad_request_id")
     return int(value)
 
@@ -309,7 +315,7 @@ def read_call(action, payload):
     if unknown := payload.keys() - CALL_FIELDS[action] - {"action"}:
         return kv_error("invalid", f"{min(unknown)[:64]!r} has no meaning here")
     key = payload.get("key")
-    if not text(key) or not key:
+    if not is_text(key) or not key:
         return kv_error("invalid", "key is no text, or empty")
     if len(key.encode()) > MAX_KEY:
         return kv_error("too_large", f"a key has at most {MAX_KEY} bytes")
@@ -320,7 +326,7 @@ def read_call(action, payload):
         return kv_error("invalid", "value is neither text nor base64, or both")
     if len(value) > MAX_INLINE:
         return kv_error("too_large", f"a value has at most {MAX_INLINE} bytes")
-    if ttl_ms is not None and not (number(ttl_ms) and 1 <= ttl_ms <= MAX_TTL_MS):
+    if ttl_ms is not None and not (is_number(ttl_ms) and 1 <= ttl_ms <= MAX_TTL_MS):
         return kv_error("invalid", "ttl_ms is not 1 to 2^53 - 1")
     return {"action": action, "key": key, "value": value, "ttl_ms": ttl_ms}
 
@@ -328,7 +334,7 @@ def read_call(action, payload):
 def read_value(payload):
     """The bytes of a value in exactly one of its two forms, else None."""
     forms = [name for name in ("value", "value_base64") if name in payload]
-    if len(forms) != 1 or not text(payload[forms[0]]):
+    if len(forms) != 1 or not is_text(payload[forms[0]]):
         return None
     return payload["value"].encode() if forms == ["value"] else decode_base64(payload["value_base64"])
 
@@ -338,7 +344,7 @@ def read_answer(payload):
     refuse_repeated(payload, ANSWER_FIELDS)
     if payload.get("action") is not None:
         error = payload.get("error")
-        if not table(error) or not text(error.get("code")) or not text(error.get("message") or ""):
+        if not is_object(error) or not is_text(error.get("code")) or not is_text_or_null(error.get("message")):
             return None
         code = error["code"] if error["code"] in ERROR_CODES else "unavailable"
         return kv_error(code, error.get("message") or "")
@@ -356,10 +362,10 @@ def interpret_answer(payload):
         return None if value is None else {"value": value}
     if "keys" in payload:
         keys, after = payload["keys"], payload.get("next")
-        return {"keys": keys, "next": after} if texts(keys) and text(after or "") else None
+        return {"keys": keys, "next": after} if is_texts(keys) and is_text_or_null(after) else None
     for name in ("ok", "deleted", "swapped"):
         if name in payload:
-            return {name: payload[name]} if flag(payload[name]) and (payload[name] or name != "ok") else None
+            return {name: payload[name]} if is_flag(payload[name]) and (payload[name] or name != "ok") else None
     return None
 
 

@@ -1,6 +1,6 @@
 """What a handler works with: requests, responses, bodies, and the plugin itself."""
 
-from .heads import response_head
+from .heads import SWITCHING_PROTOCOLS, response_head
 from .messages import bytes_field
 
 
@@ -21,6 +21,8 @@ class Response:
         self.body = body.encode() if isinstance(body, str) else body
         if bad := response_head(self.status, self.headers, None).get("bad"):
             raise ValueError(f"{bad}: {self.status} {self.headers}")
+        if status == SWITCHING_PROTOCOLS and isinstance(self.body, bytes):
+            raise ValueError("the body of a 101 is an async iterator: what this side sends")
 
 
 class Body:
