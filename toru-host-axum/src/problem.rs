@@ -28,7 +28,6 @@ pub(crate) enum Kind {
     Misdirected,
     InvalidCall,
     ValueNotText,
-    TooManyAttempts,
     Internal,
     NotImplemented,
     Unavailable,
@@ -69,9 +68,6 @@ impl Kind {
             Self::ValueNotText => {
                 (StatusCode::UNPROCESSABLE_ENTITY, "value-not-text", "The value is not text")
             }
-            Self::TooManyAttempts => {
-                (StatusCode::TOO_MANY_REQUESTS, "too-many-attempts", "Too many wrong tokens")
-            }
             Self::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "internal", "The host failed"),
             Self::NotImplemented => (StatusCode::NOT_IMPLEMENTED, "not-implemented", "Not implemented"),
             Self::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, "unavailable", "Not available now"),
@@ -95,7 +91,6 @@ impl Kind {
             Self::CredentialsRequired | Self::WrongToken => {
                 Some((header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"toru\"")))
             }
-            Self::TooManyAttempts => Some((header::RETRY_AFTER, HeaderValue::from_static("5"))),
             Self::Unavailable => Some((header::RETRY_AFTER, HeaderValue::from_static("1"))),
             _ => None,
         }

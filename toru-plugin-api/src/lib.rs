@@ -53,6 +53,8 @@ pub use async_trait::async_trait;
 /// The types of requests and answers, in the version that this crate uses.
 pub use http;
 pub use message::v1::{LifecycleInitPayload, Message, MessagePayload, PluginProtocol};
+#[cfg(feature = "plugin")]
+pub use message::{kv::KvAnswer, log::Level};
 pub use metadata::{Manifest, PluginMetadata};
 #[cfg(feature = "plugin")]
 pub use plugin::testing;

@@ -2,12 +2,17 @@
 //!
 //! A file or a vector that this runner does not understand fails it, so none is passed over.
 
+#![allow(clippy::unwrap_used, reason = "all of this file is a test")]
+
+#[path = "vectors/expand.rs"]
+mod expand;
 #[path = "vectors/meaning.rs"]
 mod meaning;
 
 use std::{collections::HashSet, fs, path::Path};
 
 use bytes::{Buf, BytesMut};
+use expand::expand;
 use serde::Deserialize;
 use serde_json::Value;
 use toru_plugin_api::{
@@ -187,7 +192,7 @@ fn frames_mean_what_their_vectors_say_at_every_split() {
             let vector: FrameVector = serde_json::from_value(vector.clone()).expect(&file_name);
             let name = format!("{file_name}: {}", vector.name);
             assert!(names.insert(name.clone()), "{name}: twice");
-            let bytes = meaning::expand(&vector.hex);
+            let bytes = expand(&vector.hex);
             let expected = meaning::normalize(&vector.meaning);
             let from = vector.from.as_deref().unwrap_or("either");
             assert!(["host", "plugin", "either"].contains(&from), "{name}: from");
@@ -221,7 +226,7 @@ fn rejects_have_their_cause_at_every_split() {
             let vector: RejectVector = serde_json::from_value(vector.clone()).expect(&file_name);
             let name = format!("{file_name}: {}", vector.name);
             assert!(names.insert(name.clone()), "{name}: twice");
-            let bytes = meaning::expand(&vector.hex);
+            let bytes = expand(&vector.hex);
             let decoder = decoder(file.version, vector.limits);
             for split in splits(bytes.len()) {
                 let cause = refuse(file.version, &decoder, &bytes, split, vector.eof);
@@ -256,7 +261,7 @@ fn all_frames_in_one_stream_come_out_in_order_however_they_are_cut() {
     let mut frames = Vec::new();
     for (_, file) in files("frame").into_iter().filter(|(_, file)| file.version == 2) {
         for vector in file.vectors {
-            let bytes = meaning::expand(&vector["hex"]);
+            let bytes = expand(&vector["hex"]);
             if bytes.len() <= SPLIT_EVERYWHERE {
                 let frame = decode_split(&decoder(2, None), &bytes, 0).unwrap().unwrap();
                 stream.extend_from_slice(&bytes);

@@ -4,7 +4,7 @@ use std::{
     fs,
     io::{BufRead, BufReader},
     net::TcpStream,
-    os::unix::process::CommandExt,
+    os::unix::{fs::MetadataExt, process::CommandExt},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
@@ -112,8 +112,12 @@ pub(crate) fn nginx_unix() -> Outcome<System> {
     let (app, _) = start(this_program()?.arg("app").arg("--unix").arg(folder.path().join("app.sock")))?;
     let port = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
     let config = folder.path().join("nginx.conf");
-    let text =
+    let mut text =
         NGINX.replace("FOLDER", &folder.path().display().to_string()).replace("PORT", &port.to_string());
+    if fs::metadata("/proc/self")?.uid() == 0 {
+        // Else its worker gives root up, and may not enter the folder of the socket.
+        text.insert_str(0, "user root;\n");
+    }
     fs::write(&config, text)?;
     let nginx = Command::new("nginx")
         .arg("-c")

@@ -1,5 +1,10 @@
 //! The plugin in memory, against the SDK's test host.
 
+#![allow(
+    clippy::unwrap_used,
+    reason = "what a test cannot go on without is its failure; clippy knows test functions only, not their helpers"
+)]
+
 use hello_plugin_rust::{Hello, JSON};
 use http_body_util::BodyExt;
 use toru_plugin_api::{

@@ -3,7 +3,7 @@
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use http_body::Body;
 
-use super::{AnswerBody, body::discard, headers::clean, problem::Problem};
+use super::{AnswerBody, headers::clean, problem::Problem};
 use crate::link::{BadAnswer, Link, LinkAnswer, LinkBody};
 
 /// Turns a plugin's answer into the client's. What is not passed on as it was is told as an event.
@@ -29,11 +29,9 @@ pub(super) fn pass(
         Problem::BadAnswer
     })?;
     let body = if is_head || is_bodiless(head.status) {
+        // What a version 2 plugin sends nevertheless, the connection discards.
         if head.status == StatusCode::NO_CONTENT {
             headers.remove(header::CONTENT_LENGTH);
-        }
-        if let LinkBody::Stream(body) = body {
-            discard(body);
         }
         AnswerBody::empty()
     } else {
@@ -53,21 +51,22 @@ fn is_bodiless(status: StatusCode) -> bool {
     matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
 }
 
-/// A body that is here gets its length from the host, and has to match the plugin's if that named one; a streamed one is counted on its way.
+/// A body that is here gets its length from the host, and has to match the plugin's if that named one. A streamed one is counted by the
+/// connection: it ends with exactly so many bytes, or with an error before the first byte too many.
 fn pass_body(body: LinkBody, length: Option<u64>, headers: &mut HeaderMap) -> Option<AnswerBody> {
-    let body = match body {
-        LinkBody::Stream(body) => match body.size_hint().exact() {
-            None => return Some(AnswerBody::stream(body, length)),
-            Some(here) => {
-                set_length(headers, length, here)?;
-                AnswerBody::stream(body, Some(here))
-            }
-        },
+    let (body, here) = match body {
+        LinkBody::Stream(body) => {
+            let here = body.size_hint().exact();
+            (AnswerBody::stream(body), here)
+        }
         LinkBody::Full(bytes) => {
-            set_length(headers, length, bytes.len() as u64)?;
-            AnswerBody::full(bytes)
+            let here = bytes.len() as u64;
+            (AnswerBody::full(bytes), Some(here))
         }
     };
+    if let Some(here) = here {
+        set_length(headers, length, here)?;
+    }
     Some(body)
 }
 

@@ -5,12 +5,17 @@ use std::{path::PathBuf, sync::Arc};
 use serde_json::{Map, Value, json};
 use tempfile::TempDir;
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
+    io::{AsyncReadExt, AsyncWriteExt, DuplexStream},
     net::{UnixListener, UnixStream},
+    time::Instant,
 };
 use toru_plugin_api::{
-    message::{kv::{KvAnswer, KvCall}, lifecycle::Init},
-    proto::Settings,
+    driver::{Handle, IncomingEvent, IncomingRequest, drive},
+    message::{
+        kv::{KvAnswer, KvCall},
+        lifecycle::Init,
+    },
+    proto::{Connection, Settings},
 };
 
 use super::{LinkSetup, PathSocket};
@@ -167,6 +172,92 @@ impl V1Peer {
     /// Answers a request with 200 and this text.
     pub(crate) async fn answer(&mut self, request: &Value, body: &str) {
         let payload = json!({"status": 200, "headers": {}, "body": body});
-        self.write_json(&json!({"type": "http", "request_id": request["request_id"], "payload": payload})).await;
+        self.write_json(&json!({"type": "http", "request_id": request["request_id"], "payload": payload}))
+            .await;
+    }
+}
+
+/// The bytes that the pipe between host and plugin holds: like a Unix socket's buffer.
+const PIPE_BYTES: usize = 64 << 10;
+
+/// A version 2 plugin in memory, whose handler gets each request on a task of its own.
+#[derive(Debug, Clone)]
+pub(crate) struct FakeV2 {
+    pub(crate) handle: Handle,
+}
+
+impl FakeV2 {
+    /// A plugin that accepts what `settings` say, and the host's end of its pipe.
+    pub(crate) fn new<H, F>(settings: Settings, handler: H) -> (Self, DuplexStream)
+    where
+        H: Fn(IncomingRequest) -> F + Send + 'static,
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let (io, host) = tokio::io::duplex(PIPE_BYTES);
+        let connection = Connection::plugin(settings, Instant::now().into_std());
+        let (handle, mut incoming, driver) = drive(io, connection);
+        tokio::spawn(driver);
+        let ready = handle.clone();
+        tokio::spawn(async move {
+            while let Some(event) = incoming.next().await {
+                match event {
+                    IncomingEvent::Init(_) => ready.ready(),
+                    IncomingEvent::Request(request) => {
+                        tokio::spawn(handler(request));
+                    }
+                    IncomingEvent::Kv(call) => {
+                        call.responder.answer(Ok(KvAnswer::Value(Some("plugin's".into()))))
+                    }
+                    _ => {}
+                }
+            }
+        });
+        (Self { handle }, host)
+    }
+}
+
+/// A version 2 plugin that writes frames by hand.
+#[derive(Debug)]
+pub(crate) struct RawV2 {
+    pub(crate) io: DuplexStream,
+}
+
+impl RawV2 {
+    pub(crate) fn new() -> (Self, DuplexStream) {
+        let (io, host) = tokio::io::duplex(PIPE_BYTES);
+        (Self { io }, host)
+    }
+
+    /// The next frame's payload, which has to be a message.
+    pub(crate) async fn read(&mut self) -> Value {
+        serde_json::from_slice(&self.read_frame().await).unwrap()
+    }
+
+    pub(crate) async fn read_frame(&mut self) -> Vec<u8> {
+        let length = self.io.read_u32().await.unwrap();
+        let mut payload = vec![0; usize::try_from(length).unwrap()];
+        self.io.read_exact(&mut payload).await.unwrap();
+        payload
+    }
+
+    pub(crate) async fn write(&mut self, payload: &[u8]) {
+        self.io.write_u32(u32::try_from(payload.len()).unwrap()).await.unwrap();
+        self.io.write_all(payload).await.unwrap();
+    }
+
+    pub(crate) async fn write_json(&mut self, message: &Value) {
+        self.write(message.to_string().as_bytes()).await;
+    }
+
+    /// Takes `init` and says `ready`.
+    pub(crate) async fn start(&mut self) {
+        assert_eq!(self.read().await["payload"]["action"], "init");
+        let ready = json!({"action": "ready", "protocol": 2, "features": ["streams"]});
+        self.write_json(&json!({"type": "lifecycle", "payload": ready})).await;
+    }
+
+    pub(crate) async fn respond(&mut self, request: &Value, payload: &Value) {
+        let id = &request["request_id"];
+        self.write_json(&json!({"type": "http", "request_id": id, "payload": payload})).await;
     }
 }

@@ -68,10 +68,12 @@ impl Link {
     }
 
     /// Over any stream, on the current runtime.
-    pub(super) fn over<IO>(io: IO, setup: LinkSetup, news: mpsc::Sender<LinkNews>) -> Self
+    pub(super) fn over<IO>(io: IO, mut setup: LinkSetup, news: mpsc::Sender<LinkNews>) -> Self
     where
         IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
+        // `http` times the client's body itself, to tell a client that stalls (408) from a plugin that is slow (504).
+        setup.settings.body_idle_timeout *= 2;
         let host = HostSide::new(&setup);
         let shared = Arc::new(Shared { host, terms: OnceLock::new() });
         let kv = KvService::new(setup.plugin_id, setup.kv, setup.settings.kv_timeout);
@@ -222,15 +224,20 @@ impl Served {
 fn lost(ended: Result<(), DriveError>) -> LinkLost {
     match ended {
         Ok(()) => LinkLost::Closed,
+        Err(DriveError::PeerDoesNotRead) | Err(DriveError::Protocol(ConnectionError::PeerDoesNotRead)) => {
+            LinkLost::PeerDoesNotRead
+        }
         Err(DriveError::Protocol(error @ ConnectionError::Version { .. })) => {
             LinkLost::Handshake { code: "incompatible", message: error.to_string() }
+        }
+        Err(DriveError::Protocol(error @ ConnectionError::BeforeReady(_))) => {
+            LinkLost::Handshake { code: "handshake", message: error.to_string() }
         }
         Err(DriveError::Protocol(error)) => LinkLost::Protocol {
             cause: error.cause().to_owned(),
             message: error.to_string(),
             excerpt: String::new(),
         },
-        Err(DriveError::PeerDoesNotRead) => LinkLost::PeerDoesNotRead,
         Err(DriveError::Io(error)) => LinkLost::Io(error.to_string()),
         Err(error) => LinkLost::Io(error.to_string()),
     }

@@ -16,7 +16,7 @@ use crate::link::Link;
 
 /// Whether a plugin's route answers, and through what.
 #[derive(Debug, Clone)]
-pub enum Availability {
+pub(crate) enum Availability {
     /// Disabled or auto-disabled: 404.
     Disabled,
     /// Starting, in backoff or draining: requests wait in the queue, then 503.
@@ -29,24 +29,24 @@ pub enum Availability {
 
 /// What an endpoint is made of.
 #[derive(Debug, Clone)]
-pub struct EndpointSettings {
+pub(crate) struct EndpointSettings {
     /// The plugin.
-    pub id: Arc<str>,
+    pub(crate) id: Arc<str>,
     /// Its route: begins with `/`, no trailing `/`.
-    pub route: Arc<str>,
+    pub(crate) route: Arc<str>,
     /// `%2f` and `//` pass.
-    pub raw_paths: bool,
+    pub(crate) raw_paths: bool,
     /// Requests without an answer's head per link.
-    pub max_in_flight: usize,
+    pub(crate) max_in_flight: usize,
     /// Requests that wait.
-    pub queue_len: usize,
+    pub(crate) queue_len: usize,
     /// How long each waits.
-    pub queue_wait: Duration,
+    pub(crate) queue_wait: Duration,
 }
 
 /// One plugin as the router sees it. Lives as long as the plugin is known; its availability changes.
 #[derive(Debug)]
-pub struct Endpoint {
+pub(crate) struct Endpoint {
     settings: EndpointSettings,
     state: ArcSwap<State>,
     changed: Notify,
@@ -101,7 +101,7 @@ enum Look {
 
 impl Endpoint {
     /// An endpoint that is `Waiting`.
-    pub fn new(settings: EndpointSettings) -> Arc<Self> {
+    pub(crate) fn new(settings: EndpointSettings) -> Arc<Self> {
         Arc::new(Self {
             settings,
             state: ArcSwap::from_pointee(State::Waiting),
@@ -112,12 +112,12 @@ impl Endpoint {
     }
 
     /// The plugin.
-    pub fn id(&self) -> &Arc<str> {
+    pub(crate) fn id(&self) -> &Arc<str> {
         &self.settings.id
     }
 
     /// Its route.
-    pub fn route(&self) -> &str {
+    pub(crate) fn route(&self) -> &str {
         &self.settings.route
     }
 
@@ -140,7 +140,7 @@ impl Endpoint {
     /// Changes what requests find; wakes those that wait. Called by the plugin's owner alone: two calls at once may lose one.
     ///
     /// A link that stays keeps its requests' places; those that wait for a link that has gone look again.
-    pub fn set(&self, availability: Availability) {
+    pub(crate) fn set(&self, availability: Availability) {
         let next = match availability {
             Availability::Disabled => State::Disabled,
             Availability::Waiting => State::Waiting,

@@ -9,12 +9,11 @@ use std::{collections::HashMap, sync::Arc};
 
 use arc_swap::ArcSwap;
 
-pub use endpoint::{Availability, Endpoint, EndpointSettings};
-pub(crate) use endpoint::{Permit, Refusal};
+pub(crate) use endpoint::{Availability, Endpoint, EndpointSettings, Permit, Refusal};
 
 /// The table of all routes. Reading takes no lock; writing replaces it whole.
 #[derive(Debug, Default)]
-pub struct Routes {
+pub(crate) struct Routes {
     table: ArcSwap<Table>,
 }
 
@@ -28,9 +27,9 @@ struct Table {
 
 /// A route that is held already.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RouteTaken {
+pub(crate) struct RouteTaken {
     /// By whom.
-    pub by: Arc<str>,
+    pub(crate) by: Arc<str>,
 }
 
 impl Routes {
@@ -38,7 +37,7 @@ impl Routes {
     ///
     /// # Errors
     /// Another id holds an equal route.
-    pub fn insert(&self, endpoint: Arc<Endpoint>) -> Result<(), RouteTaken> {
+    pub(crate) fn insert(&self, endpoint: Arc<Endpoint>) -> Result<(), RouteTaken> {
         let mut taken = None;
         self.table.rcu(|current| {
             taken = match current.by_route.get(route_key(&endpoint)) {
@@ -57,7 +56,7 @@ impl Routes {
     }
 
     /// Removes a plugin's endpoint.
-    pub fn remove(&self, id: &str) {
+    pub(crate) fn remove(&self, id: &str) {
         self.table.rcu(|current| {
             let mut table = Table::clone(current);
             table.by_route.retain(|_, held| &**held.id() != id);
@@ -67,7 +66,7 @@ impl Routes {
     }
 
     /// The endpoint whose route is the longest whole-segment prefix of `path`, and the rest of the path (always beginning with `/`).
-    pub fn find<'p>(&self, path: &'p str) -> Option<(Arc<Endpoint>, &'p str)> {
+    pub(crate) fn find<'p>(&self, path: &'p str) -> Option<(Arc<Endpoint>, &'p str)> {
         let table = self.table.load();
         let (endpoint, rest) = table.find(path)?;
         Some((endpoint.clone(), rest))

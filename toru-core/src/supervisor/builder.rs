@@ -108,6 +108,7 @@ impl Builder {
                 "a supervisor is built on a tokio runtime: call build() inside one".to_owned(),
             )
         })?;
+        self.config.validate().map_err(|error| SupervisorError::Config(error.to_string()))?;
         let data_dir = self.config.data_dir.clone();
         let io_error =
             |error: io::Error| SupervisorError::Io { path: data_dir.clone(), message: error.to_string() };

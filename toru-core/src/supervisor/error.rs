@@ -30,6 +30,9 @@ pub enum SupervisorError {
     /// A setting.
     #[error("{0}")]
     Config(String),
+    /// It has been shut down.
+    #[error("the supervisor has been shut down: build another one")]
+    ShutDown,
 }
 
 fn locked_by(pid: Option<u32>) -> String {

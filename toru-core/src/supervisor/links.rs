@@ -16,6 +16,9 @@ use super::{
 };
 use crate::link::{Link, LinkLost, LinkNews, LinkSetup, PathSocket};
 
+/// The cause of a protocol error that every process killed while it writes leaves behind.
+const EOF_INSIDE_FRAME: &str = "eof_inside_frame";
+
 /// The host's ends of a process that is being spawned.
 #[derive(Debug)]
 pub(super) enum Sockets {
@@ -224,6 +227,7 @@ fn occurrence(news: LinkNews) -> Occurrence {
 fn loss(lost: LinkLost) -> Loss {
     match lost {
         LinkLost::Closed => Loss::Closed,
+        LinkLost::Protocol { cause, message, .. } if cause == EOF_INSIDE_FRAME => Loss::CutShort { message },
         LinkLost::Protocol { cause, message, excerpt } => Loss::Protocol { cause, message, excerpt },
         LinkLost::Handshake { code: "incompatible", message } => Loss::Incompatible { message },
         LinkLost::Handshake { code, message } => Loss::Failed(Failure::new(code, message)),

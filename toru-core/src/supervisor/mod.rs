@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `state/` | what supervision decides: a pure step function, with its diagram |
 //! | `restart.rs` | the policy of retries; backoff exists only there |
-//! | `task.rs` | the owner of one plugin: drives the machine, publishes the status |
+//! | `task.rs`, `work.rs` | the owner of one plugin: drives the machine, publishes the status |
 //! | `prepare.rs`, `launch.rs`, `links.rs` | from a candidate to a live process and its links |
 //! | `claims.rs` | who holds a route |
 //! | `folders.rs` | private folders, and the lock on the data folder |
@@ -24,6 +24,7 @@ mod restart;
 mod state;
 mod status;
 mod task;
+mod work;
 
 use std::{
     collections::BTreeMap,
@@ -77,8 +78,8 @@ struct Inner {
     held: Option<(String, watch::Receiver<bool>)>,
     /// Filled once by `initialize`.
     plugins: OnceLock<BTreeMap<Arc<str>, TaskHandle>>,
-    /// Taken by an `initialize` under way, so that two do not start everything twice.
-    initializing: Mutex<()>,
+    /// Held by an `initialize` under way, so that nothing is started twice or after the end. True: the end has come.
+    ended: Mutex<bool>,
     _lock: DataLock,
 }
 
@@ -109,7 +110,7 @@ impl PluginSupervisor {
             source_dirs,
             held,
             plugins: OnceLock::new(),
-            initializing: Mutex::new(()),
+            ended: Mutex::new(false),
             _lock: lock,
         };
         Self { inner: Arc::new(inner) }
@@ -123,7 +124,10 @@ impl PluginSupervisor {
     /// is no error but a failed plugin in the list.
     pub async fn initialize(&self) -> Result<(), SupervisorError> {
         let inner = &self.inner;
-        let _turn = inner.initializing.lock().await;
+        let ended = inner.ended.lock().await;
+        if *ended {
+            return Err(SupervisorError::ShutDown);
+        }
         if inner.plugins.get().is_some() {
             return Ok(());
         }
@@ -143,7 +147,7 @@ impl PluginSupervisor {
             let beginning = Beginning { id: id.clone(), origin, found, wish, lease, held };
             plugins.insert(id, Task::start(inner.host.clone(), beginning));
         }
-        inner.plugins.set(plugins).expect("only the holder of `initializing` sets it");
+        inner.plugins.set(plugins).expect("only the holder of `ended` sets it");
         Ok(())
     }
 
@@ -290,6 +294,7 @@ impl PluginSupervisor {
     /// Stops all plugins in phases and resolves when all groups are gone. Later calls join the first. A plugin whose task
     /// is stuck is killed after the phases and 5 s more.
     pub async fn shutdown(&self) {
+        *self.inner.ended.lock().await = true;
         let Some(plugins) = self.inner.plugins.get() else {
             return;
         };

@@ -1,8 +1,9 @@
 //! The task that owns one plugin: it tells the machine what happened, does what the machine answers, and publishes the
 //! status. Nobody else touches the plugin's process; a task that is dropped kills it.
 
-use std::{fmt, future::pending, path::PathBuf, pin::Pin, sync::Arc, time::Instant};
+use std::{future::pending, path::PathBuf, sync::Arc, time::Instant};
 
+use serde_json::Map;
 use tokio::sync::{mpsc, oneshot, watch};
 use toru_plugin_api::message::log::Level;
 
@@ -13,11 +14,13 @@ use super::{
     launch::{self, Live, LiveNews},
     links::LinksNews,
     prepare::{self, Origin, Prepared, Unfit, route_taken},
-    state::{Action, Failure, Generation, Input, Machine, Occurrence, Reachable, Wish},
+    state::{Action, Generation, Input, Machine, Occurrence, Reachable, Wish},
     status::{PluginStatus, Reason, StateName},
+    work::{Work, WorkNews},
 };
 use crate::{
     discovery::{Definition, Found},
+    event::EventType,
     link::Link,
     process::Exit,
     routes::Availability,
@@ -60,54 +63,6 @@ pub(super) struct Beginning {
     pub(super) lease: Option<Lease>,
     /// For tests: while true, the task stands still.
     pub(super) held: Option<watch::Receiver<bool>>,
-}
-
-type Pending<T, E> = Pin<Box<dyn Future<Output = Result<T, E>> + Send>>;
-
-/// What is under way for the plugin: one thing at most.
-enum Work {
-    Idle,
-    Preparing(Pending<Box<Prepared>, Unfit>),
-    Prepared(Box<Prepared>),
-    Spawning(Pending<Box<Live>, Failure>),
-    Live(Box<Live>),
-}
-
-impl fmt::Debug for Work {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Idle => "Idle",
-            Self::Preparing(_) => "Preparing",
-            Self::Prepared(_) => "Prepared",
-            Self::Spawning(_) => "Spawning",
-            Self::Live(_) => "Live",
-        })
-    }
-}
-
-enum WorkNews {
-    Prepared(Result<Box<Prepared>, Unfit>),
-    Spawned(Result<Box<Live>, Failure>),
-    Live(LiveNews),
-}
-
-impl Work {
-    /// What comes of it next. Cancel safe.
-    async fn next(&mut self) -> WorkNews {
-        match self {
-            Self::Idle | Self::Prepared(_) => pending().await,
-            Self::Preparing(future) => WorkNews::Prepared(future.await),
-            Self::Spawning(future) => WorkNews::Spawned(future.await),
-            Self::Live(live) => WorkNews::Live(live.next().await),
-        }
-    }
-
-    fn live(&self) -> Option<&Live> {
-        match self {
-            Self::Live(live) => Some(live),
-            _ => None,
-        }
-    }
 }
 
 enum Wake {
@@ -172,6 +127,9 @@ impl Task {
     }
 
     async fn run(mut self) {
+        if let Some(definition) = self.definition.take() {
+            self.defined(definition);
+        }
         let actions = self.machine.begin();
         self.carry_out(actions).await;
         while !self.machine.is_finished() {
@@ -233,7 +191,9 @@ impl Task {
             }
             WorkNews::Prepared(Err(Unfit { why, definition })) => {
                 self.work = Work::Idle;
-                self.definition = definition.or(self.definition.take());
+                if let Some(definition) = definition {
+                    self.defined(definition);
+                }
                 self.occurred(Occurrence::Unfit(why)).await;
             }
             WorkNews::Spawned(outcome) => match outcome {
@@ -256,9 +216,19 @@ impl Task {
         if let Some(lease) = prepared.lease.take() {
             self.lease = Some(lease);
         }
-        self.definition = Some(prepared.definition.clone());
+        self.defined(prepared.definition.clone());
         self.found = Some(Found::Plugin(prepared.definition.clone()));
         self.work = Work::Prepared(prepared);
+    }
+
+    /// What the plugin is has been found out, or has changed.
+    fn defined(&mut self, definition: Arc<Definition>) {
+        let is_known = self.definition.as_ref().is_some_and(|known| known.metadata == definition.metadata);
+        if !is_known {
+            let version = Map::from_iter([("version".to_owned(), definition.metadata.version().into())]);
+            self.host.events.emit(&self.id, EventType::Discovered, version);
+        }
+        self.definition = Some(definition);
     }
 
     async fn links_told(&mut self, news: LinksNews) {
@@ -396,6 +366,27 @@ impl Task {
             (jiff::Timestamp::now() + left).to_string()
         });
         status
+    }
+}
+
+impl Drop for Task {
+    /// The last that is published holds for ever, so it says that nothing runs any more, however the task has ended.
+    fn drop(&mut self) {
+        self.work = Work::Idle;
+        self.reachable = Reachable::Failed;
+        self.refresh_endpoint();
+        let mut status = self.status();
+        (status.running, status.state, status.next_retry_at) = (false, StateName::Stopped, None);
+        if std::thread::panicking() {
+            status.state = StateName::Failed;
+            status.reason = Some(Reason {
+                code: "internal".to_owned(),
+                message: "its supervision has failed, which is a bug of Toru: restart the host".to_owned(),
+                stderr_tail: None,
+            });
+        }
+        let bundle = self.published.borrow().bundle.clone();
+        self.published.send_replace(Published { status, link: None, bundle });
     }
 }
 

@@ -35,7 +35,7 @@ async fn a_plugin_that_always_exits_is_disabled_at_the_tenth_time_and_stays_so()
     drop(supervisor);
 
     let supervisor = scene.start().await;
-    assert_eq!(in_state(&supervisor, "bad", StateName::Stopped).await.enabled, false);
+    assert!(!in_state(&supervisor, "bad", StateName::Stopped).await.enabled);
     within(supervisor.enable("bad")).await.unwrap();
     in_state(&supervisor, "bad", StateName::Failed).await;
     assert_eq!(details_of(&supervisor, "bad", EventType::Crashed).await.len(), 20);

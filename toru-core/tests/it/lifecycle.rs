@@ -26,7 +26,7 @@ async fn a_plugin_is_started_described_and_answers() {
         (StatusCode::OK, "GET /a/b?c=d".to_owned())
     );
     let told: Vec<EventType> = events(&supervisor, "ok").await.into_iter().map(|(event, _)| event).collect();
-    assert_eq!(told, [EventType::Started, EventType::Ready]);
+    assert_eq!(told, [EventType::Discovered, EventType::Started, EventType::Ready]);
     within(supervisor.shutdown()).await;
     assert_eq!(details_of(&supervisor, "ok", EventType::Stopped).await, [json!({"exit_code": 0})]);
 }

@@ -111,7 +111,11 @@ pub(crate) fn misbehave() -> PathBuf {
     let own = std::env::current_exe().unwrap();
     let target = own.parent().and_then(Path::parent).unwrap();
     let path = target.join("examples/misbehave");
-    assert!(path.exists(), "{} is not built: run the tests of the whole package", path.display());
+    assert!(
+        path.exists(),
+        "{} is not built: `cargo test` does it, with `--test` say `cargo build --examples` first",
+        path.display()
+    );
     path
 }
 

@@ -7,8 +7,6 @@ mod pace;
 mod session;
 mod token;
 
-use std::sync::atomic::{AtomicBool, Ordering};
-
 use http::{HeaderMap, HeaderValue};
 use tokio::time::Instant;
 
@@ -45,37 +43,30 @@ impl Access {
         &self.token
     }
 
-    /// Looks for a credential of this host. `proven` belongs to the connection: the last token shown on it was right.
-    pub(crate) async fn authenticate(
-        &self,
-        headers: &HeaderMap,
-        proven: &AtomicBool,
-    ) -> Result<Credential, Problem> {
-        let has_session = session_cookies(headers).any(|value| self.sessions.use_cookie(value));
-        let holds_token =
-            || credentials::bearer_tokens(headers).any(|candidate| self.token.matches(candidate));
-        if (has_session || proven.load(Ordering::Relaxed)) && holds_token() {
+    /// Looks for a credential of this host.
+    pub(crate) async fn authenticate(&self, headers: &HeaderMap) -> Result<Credential, Problem> {
+        let mut tokens = credentials::bearer_tokens(headers).peekable();
+        let has_token = tokens.peek().is_some();
+        if tokens.any(|candidate| self.token.matches(candidate)) {
             return Ok(Credential::Token);
         }
-        if has_session {
+        if session_cookies(headers).any(|value| self.sessions.use_cookie(value)) {
             return Ok(Credential::Session);
         }
-        let candidate = credentials::bearer_tokens(headers).next().ok_or_else(credentials_required)?;
-        proven.store(false, Ordering::Relaxed);
-        self.try_token(candidate).await?;
-        proven.store(true, Ordering::Relaxed);
-        Ok(Credential::Token)
+        if has_token {
+            return Err(self.refuse_token().await);
+        }
+        Err(credentials_required())
     }
 
-    /// Looks at a token, at the pace that attempts are allowed.
+    /// Looks at a token; a wrong one is answered at the pace that attempts are allowed.
     pub(crate) async fn try_token(&self, candidate: &[u8]) -> Result<(), Problem> {
-        let wait = self.pace.take_turn(Instant::now()).map_err(|_| too_many_attempts())?;
-        tokio::time::sleep(wait).await;
-        if !self.token.matches(candidate) {
-            return Err(wrong_token());
-        }
-        self.pace.give_back();
-        Ok(())
+        if self.token.matches(candidate) { Ok(()) } else { Err(self.refuse_token().await) }
+    }
+
+    async fn refuse_token(&self) -> Problem {
+        tokio::time::sleep(self.pace.take_turn(Instant::now())).await;
+        wrong_token()
     }
 
     /// Opens a session for who has shown the right token: its cookie.
@@ -106,12 +97,5 @@ fn wrong_token() -> Problem {
     Problem::new(
         Kind::WrongToken,
         "This is not the admin token of this host. It is in TORU_ADMIN_TOKEN where the host was started, or in the file `admin-token` of its data folder.",
-    )
-}
-
-fn too_many_attempts() -> Problem {
-    Problem::new(
-        Kind::TooManyAttempts,
-        "Too many tokens were tried on this host. Wait a few seconds and try again.",
     )
 }

@@ -127,7 +127,7 @@ async fn a_login_sets_a_cookie_that_scripts_and_other_sites_do_not_get() {
         assert!(cookie.contains(part), "{cookie}");
     }
     assert!(!cookie.contains(TOKEN));
-    assert_eq!(answer.header("referrer-policy"), "no-referrer");
+    assert_eq!(answer.header("referrer-policy"), "same-origin");
     assert_eq!(answer.header("cache-control"), "no-store");
     assert_ne!(login(&host).await, login(&host).await, "each login is a session of its own");
     host.stop().await;
@@ -210,12 +210,11 @@ async fn the_host_answers_for_its_own_names_only() {
 }
 
 #[tokio::test]
-async fn tokens_are_tried_at_a_pace_that_holds_no_session_up() {
+async fn wrong_tokens_are_held_up_and_right_ones_never() {
     let host = TestHost::empty(Limits::default()).await;
     let cookie = login(&host).await;
     let host = Arc::new(host);
     let mut tries = JoinSet::new();
-    // All two hundred at once: most are refused unseen while some wait for their turn.
     for _ in 0..200 {
         let host = host.clone();
         tries.spawn(async move {
@@ -226,11 +225,17 @@ async fn tokens_are_tried_at_a_pace_that_holds_no_session_up() {
         });
     }
     let mut statuses = Vec::new();
-    while statuses.len() < 50 {
+    while statuses.len() < 20 {
         statuses.push(within(tries.join_next()).await.unwrap().unwrap());
     }
-    assert!(statuses.iter().all(|status| [401, 429].contains(status)), "{statuses:?}");
-    assert!(statuses.contains(&429), "{statuses:?}");
+    assert_eq!(statuses, [401; 20]);
+    // Each on a connection of its own: nothing that was shown before helps them.
+    let right = format!("Bearer {TOKEN}");
+    for _ in 0..64 {
+        let answer =
+            with_headers(&host, &Method::GET, "/api/plugins", &[(header::AUTHORIZATION, &right)]).await;
+        assert_eq!(answer.status, 200);
+    }
     tries.shutdown().await;
     let by_session = with_headers(&host, &Method::GET, "/api/plugins", &[(header::COOKIE, &cookie)]).await;
     assert_eq!(by_session.status, 200);

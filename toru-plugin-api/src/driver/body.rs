@@ -95,8 +95,8 @@ fn read(stream: &Stream, cx: &Context<'_>) -> Poll<Option<Result<Bytes, RecvErro
     let outcome = match state.connection.read(key.id, now()) {
         ReadOutcome::Data(bytes) => Some(Ok(bytes)),
         ReadOutcome::End => None,
+        ReadOutcome::Pending | ReadOutcome::Reset(_) if state.is_over() => Some(Err(RecvError::LinkLost)),
         ReadOutcome::Reset(code) => Some(Err(RecvError::Reset(code))),
-        ReadOutcome::Pending if state.is_over() => Some(Err(RecvError::LinkLost)),
         ReadOutcome::Pending => {
             state.register_reader(key, cx);
             return Poll::Pending;
@@ -118,7 +118,7 @@ impl Drop for RecvBody {
             if !state.is_live(key) {
                 return;
             }
-            match state.side() {
+            match state.connection.side() {
                 // Nobody wants the answer any more: RESET 1, and the plugin drops its handler.
                 Side::Host => state.reset(key, ResetCode::CANCELLED),
                 Side::Plugin => state.connection.discard(key.id, now()),

@@ -223,6 +223,11 @@ impl Handle {
         self.shared.lock().connection.peer_limits()
     }
 
+    /// The bytes with which the peer broke the protocol, 200 at most; none if it has not.
+    pub fn offending(&self) -> Vec<u8> {
+        self.shared.lock().connection.offending().to_vec()
+    }
+
     /// Streams that are open, whoever opened them.
     pub fn open_streams(&self) -> usize {
         self.shared.lock().connection.open_streams()

@@ -128,7 +128,7 @@ fn hand_over(event: Event, stream: Option<Stream>) -> Option<IncomingEvent> {
 
 impl Drop for Incoming {
     fn drop(&mut self) {
-        self.shared.command(State::drop_incoming);
+        self.shared.command(State::abandon_inbox);
     }
 }
 

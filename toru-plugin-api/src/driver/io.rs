@@ -131,6 +131,8 @@ impl<IO> Driver<IO> {
     fn handle_timers(&mut self) -> Result<(), ConnectionError> {
         let mut state = self.shared.lock();
         state.driver_runs();
+        // Here too: while the socket takes nothing no batch is asked for, and the driver must sleep all the same.
+        state.commands_taken();
         let now = now();
         let mut end = Ok(());
         if state.connection.next_timeout().is_some_and(|due| due <= now) {

@@ -58,11 +58,20 @@ where
 pub enum DriveError {
     /// The peer broke the protocol.
     #[error("protocol error: {0}")]
-    Protocol(#[from] ConnectionError),
+    Protocol(ConnectionError),
     /// The socket failed.
     #[error("the link failed")]
     Io(#[from] std::io::Error),
     /// The peer does not read what it forces this side to send.
     #[error("the peer does not read")]
     PeerDoesNotRead,
+}
+
+impl From<ConnectionError> for DriveError {
+    fn from(error: ConnectionError) -> Self {
+        match error {
+            ConnectionError::PeerDoesNotRead => Self::PeerDoesNotRead,
+            error => Self::Protocol(error),
+        }
+    }
 }

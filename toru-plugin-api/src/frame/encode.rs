@@ -4,7 +4,7 @@ use std::{collections::VecDeque, io::IoSlice};
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
-use super::{ResetCode, StreamId, decode::END, head::HeadFlags, kind, limits::DATA_PREFIX};
+use super::{Frame, ResetCode, StreamId, decode::END, head::HeadFlags, kind, limits::DATA_PREFIX};
 
 /// DATA of at least so many bytes is referenced where it lies: copying less is cheaper than one more entry
 /// of `writev`.
@@ -132,8 +132,7 @@ pub fn encode_head(out: &mut TransmitBuf, stream: StreamId, flags: HeadFlags, by
 }
 
 /// Appends any frame as it was decoded.
-pub fn encode_frame(out: &mut TransmitBuf, frame: super::Frame) {
-    use super::Frame;
+pub fn encode_frame(out: &mut TransmitBuf, frame: Frame) {
     match frame {
         Frame::Message(json) => encode_message(out, &json),
         Frame::Data { stream, end, bytes } => encode_data(out, stream, bytes, end),

@@ -121,7 +121,7 @@ fn read_payload(kind: &str, id: RequestId, reader: &mut Reader<'_>) -> Result<Pa
         "http" => http::read(action.as_deref(), id, reader)?,
         "kv" => kv::read(action.as_deref(), id, reader)?,
         "lifecycle" => lifecycle::read(action.as_deref(), reader)?,
-        _ if is_action(action.as_deref(), "error") => kv::read_answer(id, reader)?,
+        _ if is_action(action.as_deref(), "error") => kv::read_error(id, reader)?,
         _ => None,
     };
     match parsed {

@@ -14,6 +14,9 @@ use super::{
 };
 use crate::frame::{StreamId, limits::MAX_INLINE};
 
+/// Room for what a browser sends and the host adds, so that the map need not grow.
+const USUAL_HEADERS: usize = 24;
+
 /// The head of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RequestHead {
@@ -153,23 +156,23 @@ pub(super) fn read(
 ) -> Result<Option<Parsed>, MessageError> {
     if is_action(action, "request") {
         let id = id.required()?;
-        let (head, body) = Fields::read(reader)?.into_request()?;
+        let (head, body) = HeadFields::read(reader)?.into_request()?;
         return Ok(Some(Parsed::Request { id, head, body }));
     }
     if is_action(action, "response") {
         let id = id.required()?;
-        let (head, body) = Fields::read(reader)?.into_response()?;
+        let (head, body) = HeadFields::read(reader)?.into_response()?;
         return Ok(Some(Parsed::Response { id, head, body }));
     }
     if is_action(action, "error") {
-        return kv::read_answer(id, reader);
+        return kv::read_error(id, reader);
     }
     Ok(None)
 }
 
 /// The fields of a head, as they came.
 #[derive(Default)]
-struct Fields<'a> {
+struct HeadFields<'a> {
     action: Option<&'a str>,
     method: Option<Cow<'a, str>>,
     path: Option<Cow<'a, str>>,
@@ -181,7 +184,7 @@ struct Fields<'a> {
     body_stream: Option<bool>,
 }
 
-impl<'a> Fields<'a> {
+impl<'a> HeadFields<'a> {
     fn read(reader: &mut Reader<'a>) -> Result<Self, MessageError> {
         let mut fields = Self::default();
         let mut members = reader.enter_object()?;
@@ -265,7 +268,7 @@ fn read_headers(reader: &mut Reader<'_>) -> Result<Result<HeaderMap, HeadError>,
         reader.skip()?;
         return Err(WRONG);
     }
-    let mut headers = Ok(HeaderMap::new());
+    let mut headers = Ok(HeaderMap::with_capacity(USUAL_HEADERS));
     let mut index = 0;
     let mut pairs = reader.enter_array()?;
     while reader.next_element(&mut pairs)? {
@@ -284,8 +287,11 @@ fn read_headers(reader: &mut Reader<'_>) -> Result<Result<HeaderMap, HeadError>,
     Ok(headers)
 }
 
+/// The name and the value of a header.
+type Pair<'a> = (Cow<'a, str>, Cow<'a, str>);
+
 /// Reads one pair of strings; `None`: it is something else.
-fn read_pair<'a>(reader: &mut Reader<'a>) -> Result<Option<(Cow<'a, str>, Cow<'a, str>)>, MessageError> {
+fn read_pair<'a>(reader: &mut Reader<'a>) -> Result<Option<Pair<'a>>, MessageError> {
     if reader.peek() != Some(b'[') {
         return reader.skip().map(|_| None);
     }

@@ -242,8 +242,14 @@ proptest! {
         let text = parts.concat();
         let mut reader = Reader::new(&text);
         let ours = reader.skip().and_then(|_| reader.end());
-        let theirs = serde_json::from_str::<Value>(&text);
-        prop_assert_eq!(ours.is_ok(), theirs.is_ok(), "{:?}: {:?} {:?}", text, ours, theirs);
+        if matches!(ours, Err(MessageError::LoneSurrogate { .. })) {
+            // What serde_json ignores may hold one; what it reads may not.
+            prop_assert!(serde_json::from_str::<Value>(&text).is_err());
+        } else {
+            // Ignored rather than read: a number that no f64 holds is JSON all the same.
+            let theirs = serde_json::from_str::<serde::de::IgnoredAny>(&text);
+            prop_assert_eq!(ours.is_ok(), theirs.is_ok(), "{:?}: {:?} {:?}", text, ours, theirs);
+        }
     }
 
     #[test]

@@ -120,7 +120,10 @@ impl Link {
         match self.driver.await {
             Ok(Ok(())) => Ok(End::LinkLost),
             Ok(Err(error)) => Err(ServeError::Link(error)),
-            Err(panic) => std::panic::resume_unwind(panic.into_panic()),
+            Err(ended) => match ended.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                Err(_) => Ok(End::LinkLost),
+            },
         }
     }
 }
@@ -166,6 +169,8 @@ where
     /// Serves until the host ends the plugin; `None`: the link has ended.
     async fn serve(&self, incoming: &mut Incoming) -> Option<Shutdown> {
         loop {
+            // Events may come faster than they are served: others on this thread get their turn all the same.
+            tokio::task::consume_budget().await;
             match incoming.next().await? {
                 IncomingEvent::Request(request) => {
                     self.start(handle_request(self.service.clone(), self.context.clone(), request));

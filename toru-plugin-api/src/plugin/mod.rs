@@ -18,6 +18,8 @@ mod http;
 mod kv;
 mod process;
 pub mod testing;
+#[cfg(test)]
+mod tests;
 
 use std::{
     convert::Infallible,

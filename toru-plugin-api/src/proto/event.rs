@@ -52,15 +52,16 @@ pub enum Event {
     Readable(StreamId),
     /// All that was given to `send` is on its way: the next chunk may come.
     Writable(StreamId),
-    /// The stream is over before its end: by the peer's RESET, or by a timer of this side (`TIMED_OUT`).
-    /// A host request without its answer gets no `Response` after this; a plugin's handler is to be dropped.
-    /// Not told for an answer that had ended.
+    /// The stream is over before its end: what was not read of it is gone, and nothing more is told of it.
+    /// A host's request without its answer gets no `Response` after this; a plugin's handler is to be dropped.
+    /// Not told for an answer that had ended, nor for a KV call of the peer: that is answered all the same.
     Reset {
         /// The stream.
         id: StreamId,
-        /// Why.
+        /// Why: the peer's code; `INTERNAL` for an answer that is none and for a body that does not have its
+        /// content-length; `TIMED_OUT` for the response timer and `CANCELLED` for the body idle timer.
         code: ResetCode,
-        /// The peer sent it (as against a timer of this side).
+        /// It is the peer's doing (as against a timer of this side).
         by_peer: bool,
     },
     /// The peer does not want the rest of what this side sends (its RESET after a complete answer): stop the source.

@@ -132,9 +132,9 @@ impl RecvHalf {
         self.state == State::Ended
     }
 
-    /// Whether the application has not yet come to the end of the body, nor dropped it.
+    /// Whether the application is still to come to the end of the body.
     pub(super) fn is_read(&self) -> bool {
-        matches!(self.reader, Reader::Application | Reader::Cut(_))
+        self.reader == Reader::Application
     }
 
     /// Takes a DATA frame.
@@ -205,10 +205,17 @@ impl RecvHalf {
         self.consumed(dropped, raises)
     }
 
-    /// This side has reset the stream: the application has no part in it any more, and the peer's end is awaited.
+    /// The application has no part in it any more, and no credit goes back.
     pub(super) fn deafen(&mut self) {
         self.buffer.clear();
         self.reader = if self.state == State::Ended { Reader::None } else { Reader::Deaf };
+    }
+
+    /// This side has sent RESET: no credit goes back for what nobody reads.
+    pub(super) fn stop_discarding(&mut self) {
+        if matches!(self.reader, Reader::None | Reader::Discard) {
+            self.deafen();
+        }
     }
 
     /// The body is not whole: the reader gets `code` instead of what it has not read, and what still comes on the
@@ -225,7 +232,7 @@ impl RecvHalf {
     /// The peer has ended the direction by RESET, or the connection has ended.
     pub(super) fn end(&mut self) {
         self.state = State::Ended;
-        if !self.is_read() {
+        if matches!(self.reader, Reader::Discard | Reader::Deaf) {
             self.reader = Reader::None;
         }
     }

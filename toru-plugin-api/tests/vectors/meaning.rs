@@ -1,5 +1,6 @@
 //! What vectors write down, and what was parsed, in one form that can be compared.
 
+use super::expand::expand;
 use serde_json::{Map, Value, json};
 use toru_plugin_api::{
     Message, MessagePayload,
@@ -12,38 +13,6 @@ use toru_plugin_api::{
         v1::{Answer, AnswerContent, HttpPayload, KvPayload, LifecyclePayload},
     },
 };
-
-/// The bytes that a `hex` stands for: hex digits with any space between them, or an array of parts.
-pub(crate) fn expand(parts: &Value) -> Vec<u8> {
-    match parts {
-        Value::String(hex) => {
-            let digits: Vec<u32> =
-                hex.chars().filter(|c| !c.is_whitespace()).map(|c| c.to_digit(16).expect(hex)).collect();
-            assert!(digits.len() % 2 == 0, "half a byte: {hex}");
-            digits.chunks(2).map(|pair| u8::try_from(pair[0] << 4 | pair[1]).unwrap()).collect()
-        }
-        Value::Array(parts) => parts.iter().flat_map(expand_part).collect(),
-        other => panic!("neither hex nor parts: {other}"),
-    }
-}
-
-fn expand_part(part: &Value) -> Vec<u8> {
-    let Value::Object(fields) = part else { return expand(part) };
-    let keys: Vec<&str> = fields.keys().map(String::as_str).collect();
-    match keys[..] {
-        ["text"] => fields["text"].as_str().unwrap().as_bytes().to_vec(),
-        ["repeat", "times"] => {
-            expand(&fields["repeat"]).repeat(usize::try_from(fields["times"].as_u64().unwrap()).unwrap())
-        }
-        ["frame"] => {
-            let payload = expand(&fields["frame"]);
-            let mut frame = u32::try_from(payload.len()).unwrap().to_be_bytes().to_vec();
-            frame.extend(payload);
-            frame
-        }
-        _ => panic!("no part of a hex: {part}"),
-    }
-}
 
 /// A meaning as written, with its bytes and long strings written out.
 pub(crate) fn normalize(meaning: &Value) -> Value {

@@ -4,6 +4,5 @@ mod answer;
 mod client;
 mod length;
 
-pub(super) use answer::discard;
 pub use answer::{AnswerBody, AnswerBodyError};
 pub(super) use client::{ClientBody, ClientBodyError, Outgoing};

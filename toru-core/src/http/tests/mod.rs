@@ -1,17 +1,23 @@
 //! The service in front of a plugin's end of a link.
 
+mod answers;
+mod availability;
+mod bodies;
+mod link;
+mod requests;
 mod v1;
 
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::{BodyExt, Empty, Full};
 use tokio::sync::mpsc;
+use toru_plugin_api::{driver::IncomingRequest, message::http::ResponseHead, proto::Settings};
 
 use super::{AnswerBody, PluginService};
 use crate::{
     link::{
         Link, LinkNews,
-        testing::{PLUGIN, TestHost},
+        testing::{FakeV2, PLUGIN, RawV2, TestHost},
     },
     routes::{Availability, Endpoint, EndpointSettings, Routes},
 };
@@ -69,6 +75,56 @@ impl Rig {
     {
         whole(self.service.forward(request).await).await
     }
+}
+
+/// A version 2 plugin with this handler, ready.
+async fn rig<H, F>(handler: H) -> Rig
+where
+    H: Fn(IncomingRequest) -> F + Send + 'static,
+    F: Future<Output = ()> + Send + 'static,
+{
+    let rig = Rig::new();
+    rig.start(Settings::default(), handler).await;
+    rig
+}
+
+impl Rig {
+    /// Starts a version 2 plugin that accepts what `settings` say, and makes it ready.
+    async fn start<H, F>(&self, settings: Settings, handler: H) -> (FakeV2, Link)
+    where
+        H: Fn(IncomingRequest) -> F + Send + 'static,
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let (plugin, io) = FakeV2::new(settings, handler);
+        let (link, mut news) = Link::over(io, self.host.setup(2));
+        assert!(matches!(next_news(&mut news).await, LinkNews::Ready { protocol: 2 }));
+        self.ready(&link);
+        (plugin, link)
+    }
+
+    /// Starts a version 2 plugin that writes its frames by hand, and makes it ready.
+    async fn start_raw(&self) -> (RawV2, Link, mpsc::Receiver<LinkNews>) {
+        let (mut plugin, io) = RawV2::new();
+        let (link, mut news) = Link::over(io, self.host.setup(2));
+        plugin.start().await;
+        assert!(matches!(next_news(&mut news).await, LinkNews::Ready { protocol: 2 }));
+        self.ready(&link);
+        (plugin, link, news)
+    }
+}
+
+/// The head of an answer.
+fn head(status: u16, fields: &[(&'static str, &'static str)]) -> ResponseHead {
+    let mut headers = http::HeaderMap::new();
+    for (name, value) in fields {
+        headers.append(*name, value.parse().unwrap());
+    }
+    ResponseHead { status: status.try_into().unwrap(), headers }
+}
+
+/// Answers with 200 and this text.
+async fn say(request: IncomingRequest, text: impl Into<Bytes>) {
+    request.responder.respond(head(200, &[]), Full::new(text.into())).await;
 }
 
 /// An answer, collected.

@@ -7,7 +7,10 @@ use tokio::{runtime::Handle, sync::mpsc};
 use toru_plugin_api::message::kv::{KvAnswer, KvCall, KvErrorCode};
 
 use super::*;
-use crate::link::{LinkLost, testing::{FakeV1, V1Peer}};
+use crate::link::{
+    LinkLost,
+    testing::{FakeV1, V1Peer},
+};
 
 /// A plugin that has taken `init`.
 struct Started {
@@ -69,8 +72,10 @@ async fn a_request_reaches_a_version_1_plugin_and_its_answer_comes_back() {
         assert_eq!(headers["cookie"], "a=1; b=2");
         assert_eq!(headers["content-length"], "3");
         assert_eq!(headers["x-forwarded-prefix"], "/r");
-        let payload = json!({"status": 201, "headers": {"set-cookie": ["a=1", "b=2"], "x": "y"}, "body": "ö"});
-        peer.write_json(&json!({"type": "http", "request_id": message["request_id"], "payload": payload})).await;
+        let payload =
+            json!({"status": 201, "headers": {"set-cookie": ["a=1", "b=2"], "x": "y"}, "body": "ö"});
+        peer.write_json(&json!({"type": "http", "request_id": message["request_id"], "payload": payload}))
+            .await;
     };
     let (answer, ()) = tokio::join!(rig.send(request), plugin);
     assert_eq!(answer.status, 201);
@@ -87,10 +92,16 @@ async fn the_nested_answer_shape_means_the_same() {
         let inner = json!({"status": 202, "headers": {"x": "y"}, "body": "z"}).to_string();
         let payload = json!({"method": "RESPONSE", "path": "", "headers": {}, "body": inner});
         let id = &message["request_id"];
-        peer.write_json(&json!({"type": "http", "payload": {"type": "http", "request_id": id, "payload": payload}})).await;
+        peer.write_json(
+            &json!({"type": "http", "payload": {"type": "http", "request_id": id, "payload": payload}}),
+        )
+        .await;
     };
     let (answer, ()) = tokio::join!(rig.get("/r"), plugin);
-    assert_eq!((answer.status, &answer.headers["x"], &answer.body[..]), (202, &"y".parse().unwrap(), &b"z"[..]));
+    assert_eq!(
+        (answer.status, &answer.headers["x"], &answer.body[..]),
+        (202, &"y".parse().unwrap(), &b"z"[..])
+    );
 }
 
 #[tokio::test]
@@ -99,7 +110,8 @@ async fn an_answer_without_id_belongs_to_the_one_outstanding_and_one_with_anothe
     let plugin = async {
         peer.read().await.unwrap();
         peer.answer(&json!({"request_id": "other"}), "wrong").await;
-        peer.write_json(&json!({"type": "http", "payload": {"status": 200, "headers": {}, "body": "right"}})).await;
+        peer.write_json(&json!({"type": "http", "payload": {"status": 200, "headers": {}, "body": "right"}}))
+            .await;
     };
     let (answer, ()) = tokio::join!(rig.get("/r"), plugin);
     assert_eq!(answer.body, "right");
@@ -152,6 +164,7 @@ async fn a_plugin_that_closes_after_each_answer_is_connected_again_without_init(
             let message = peer.read().await.unwrap();
             assert_eq!(message["type"], "http", "init is not repeated");
             peer.answer(&message, "ok").await;
+            drop(peer);
             peer = plugin.accept().await;
         }
     };
@@ -293,7 +306,10 @@ async fn an_answer_that_is_no_http_is_502_with_an_event_and_the_plugin_goes_on()
     ] {
         let plugin = async {
             let message = peer.read().await.unwrap();
-            peer.write_json(&json!({"type": "http", "request_id": message["request_id"], "payload": payload})).await;
+            peer.write_json(
+                &json!({"type": "http", "request_id": message["request_id"], "payload": payload}),
+            )
+            .await;
         };
         let (answer, ()) = tokio::join!(rig.get("/r"), plugin);
         assert_eq!((answer.status, answer.problem()), (502, "bad-answer".to_owned()));
@@ -312,7 +328,9 @@ async fn an_answer_that_is_no_json_ends_the_link() {
     };
     let (answer, ()) = tokio::join!(rig.get("/r"), plugin);
     assert_eq!((answer.status, answer.problem()), (502, "plugin-lost".to_owned()));
-    let LinkNews::Lost(LinkLost::Protocol { cause, excerpt, .. }) = next_news(&mut news).await else { panic!("not lost") };
+    let LinkNews::Lost(LinkLost::Protocol { cause, excerpt, .. }) = next_news(&mut news).await else {
+        panic!("not lost")
+    };
     assert_eq!((&*cause, &*excerpt), ("not_json", "{nonsense\\x01"));
 }
 
@@ -324,7 +342,10 @@ async fn kv_operations_reach_the_plugin_in_turn() {
             let message = peer.read().await.unwrap();
             assert_eq!(message["payload"]["action"], action);
             assert_eq!(message["payload"]["key"], "k");
-            peer.write_json(&json!({"type": "kv", "request_id": message["request_id"], "payload": {"value": value}})).await;
+            peer.write_json(
+                &json!({"type": "kv", "request_id": message["request_id"], "payload": {"value": value}}),
+            )
+            .await;
         }
     };
     let key = || "k".to_owned();
@@ -365,7 +386,7 @@ async fn shutdown_goes_on_the_current_connection_and_the_end_is_no_loss() {
 
 #[tokio::test]
 async fn shutdown_goes_on_a_new_connection_when_there_is_none() {
-    let Started { plugin, peer, link, .. } = started().await;
+    let Started { rig: _rig, plugin, peer, link, .. } = started().await;
     drop(peer);
     link.shutdown(Duration::from_secs(5));
     // Whether the loss or the wish was seen first, the message arrives.

@@ -89,6 +89,8 @@ pub(in crate::supervisor) enum Occurrence {
 pub(in crate::supervisor) enum Loss {
     /// The plugin closed it, or has died and the exit is about to be known.
     Closed,
+    /// It ended inside a frame: as `Closed`, but if the plugin lives on it has broken the protocol.
+    CutShort { message: String },
     /// The plugin broke the protocol.
     Protocol { cause: String, message: String, excerpt: String },
     /// It speaks no version that was offered. Not retried.

@@ -85,9 +85,7 @@ where
 
 /// Settings without pings: a paused clock would jump from one to the next.
 fn settings() -> Settings {
-    let mut settings = Settings::default();
-    settings.ping_interval = None;
-    settings
+    Settings { ping_interval: None, ..Settings::default() }
 }
 
 async fn pair() -> (End, End) {

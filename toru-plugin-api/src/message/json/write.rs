@@ -8,24 +8,28 @@ use super::read::plain_len;
 
 /// Appends a string in quotes.
 pub(in crate::message) fn put_string(out: &mut Vec<u8>, text: &str) {
-    out.push(b'"');
-    let mut rest = text.as_bytes();
-    loop {
-        let (plain, tail) = rest.split_at(plain_len(rest));
-        out.extend_from_slice(plain);
-        let Some((&special, tail)) = tail.split_first() else { break };
-        put_escape(out, special);
-        rest = tail;
-    }
-    out.push(b'"');
+    put_quoted(out, text.as_bytes());
 }
 
 /// Appends a string in quotes, each byte as the code point of the same number.
 pub(in crate::message) fn put_latin1(out: &mut Vec<u8>, bytes: &[u8]) {
-    match std::str::from_utf8(bytes) {
-        Ok(text) if text.is_ascii() => put_string(out, text),
-        _ => put_string(out, &bytes.iter().copied().map(char::from).collect::<String>()),
+    if bytes.is_ascii() {
+        put_quoted(out, bytes);
+    } else {
+        put_string(out, &bytes.iter().copied().map(char::from).collect::<String>());
     }
+}
+
+fn put_quoted(out: &mut Vec<u8>, mut utf8: &[u8]) {
+    out.push(b'"');
+    loop {
+        let (plain, rest) = utf8.split_at(plain_len(utf8));
+        out.extend_from_slice(plain);
+        let Some((&special, rest)) = rest.split_first() else { break };
+        put_escape(out, special);
+        utf8 = rest;
+    }
+    out.push(b'"');
 }
 
 /// Appends a number in decimal.

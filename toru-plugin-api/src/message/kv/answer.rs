@@ -59,16 +59,21 @@ fn put_flag(out: &mut Vec<u8>, name: &str, flag: bool) {
     out.extend_from_slice(if flag { b":true" } else { b":false" });
 }
 
-/// Reads an answer; `None`: it is not understood.
-pub(in crate::message) fn read_answer(
+/// Reads the error shape in a message of another type; `None`: it is not understood.
+pub(in crate::message) fn read_error(
     id: RequestId,
     reader: &mut Reader<'_>,
 ) -> Result<Option<Parsed>, MessageError> {
+    if matches!(id, RequestId::Absent) { Ok(None) } else { read_answer(id, reader) }
+}
+
+/// Reads an answer; `None`: it is not understood.
+pub(super) fn read_answer(id: RequestId, reader: &mut Reader<'_>) -> Result<Option<Parsed>, MessageError> {
     let id = id.required()?;
     let mut fields = Fields::read(reader, &FIELDS)?;
     let answer = match fields.take("action") {
         None | Some(Value::Null) => interpret(&mut fields).map(Ok),
-        Some(_) => read_error(&mut fields).map(Err),
+        Some(_) => interpret_error(&mut fields).map(Err),
     };
     let Some(mut answer) = answer else { return Ok(None) };
     if let (Some(field), Ok(_)) = (fields.left_over(), &answer) {
@@ -110,7 +115,7 @@ fn interpret(fields: &mut Fields<'_>) -> Option<KvAnswer> {
 }
 
 /// Reads `"error": {"code", "message"}`; what else it may hold one day is ignored.
-fn read_error(fields: &mut Fields<'_>) -> Option<KvError> {
+fn interpret_error(fields: &mut Fields<'_>) -> Option<KvError> {
     let Some(Value::Object(text)) = fields.take("error") else { return None };
     let mut error = Fields::read(&mut Reader::new(text), &["code", "message"]).ok()?;
     let code = error.required_string("code").ok()?;

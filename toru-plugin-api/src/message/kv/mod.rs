@@ -5,7 +5,7 @@ mod call;
 
 use bytes::Bytes;
 
-pub(super) use answer::read_answer;
+pub(super) use answer::read_error;
 pub use answer::{encode_answer, encode_error};
 pub use call::encode_call;
 

@@ -114,7 +114,7 @@ impl Connection {
             Arrival::Quiet => {}
             Arrival::Readable => self.events.push_back(Event::Readable(id)),
             Arrival::Credit(credit) => self.return_credit(id, Some(credit)),
-            Arrival::LengthMismatch => self.fail_stream(id, ResetCode::INTERNAL),
+            Arrival::LengthMismatch => self.fail_stream(id),
         }
         if end {
             self.peer_ended(id, now);

@@ -181,7 +181,7 @@ impl Connection {
         let (exchange, muted) = (stream.exchange, stream.muted);
         let Exchange::Http { head_only, upgrade } = exchange else {
             stream.recv.head(unwanted(&body));
-            self.fail_stream(id, ResetCode::INTERNAL);
+            self.fail_stream(id);
             return Ok(());
         };
         if muted {
@@ -282,7 +282,7 @@ impl Connection {
         let stream = self.awaiting_answer(id, "a KV answer")?;
         stream.recv.head(Body::None);
         if stream.exchange != Exchange::Kv {
-            self.fail_stream(id, ResetCode::INTERNAL);
+            self.fail_stream(id);
             return Ok(());
         }
         if !stream.muted {
@@ -298,7 +298,7 @@ impl Connection {
         if self.ids.is_own(id) {
             // An answer that is not understood. It has no body that is known here, so it ended its direction.
             self.awaiting_answer(id, "an unknown answer")?.recv.head(Body::None);
-            self.fail_stream(id, ResetCode::INTERNAL);
+            self.fail_stream(id);
             return Ok(());
         }
         self.admit(id, "an unknown message")?;

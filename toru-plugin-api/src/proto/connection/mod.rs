@@ -313,6 +313,12 @@ impl Connection {
         }
     }
 
+    /// Streams that the wire or the application still knows.
+    #[cfg(test)]
+    pub(super) fn known_streams(&self) -> usize {
+        self.streams.ids().len()
+    }
+
     /// Goes on after these stream numbers, so that a test can drive the wrap.
     #[cfg(test)]
     pub(super) fn jump(&mut self, own_last: Option<u32>, peer_last: Option<u32>) {

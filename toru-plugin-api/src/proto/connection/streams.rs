@@ -57,9 +57,7 @@ impl Connection {
         if stream.reset_sent {
             return;
         }
-        if !stream.recv.is_read() {
-            stream.recv.deafen();
-        }
+        stream.recv.stop_discarding();
         // Between `init` and `ready` a plugin sends no RESET (section 2): the call is left to its answer.
         if self.handshake != Handshake::Deciding {
             stream.reset_sent = true;
@@ -69,13 +67,20 @@ impl Connection {
         self.settle(id);
     }
 
-    /// Ends a stream from this side, and tells the application.
-    pub(super) fn fail_stream(&mut self, id: StreamId, code: ResetCode) {
+    /// Ends a stream whose time is up, and tells the application.
+    pub(super) fn expire_stream(&mut self, id: StreamId, code: ResetCode) {
         self.tell_reset(id, code, false);
         self.reset_stream(id, code);
     }
 
-    /// Tells the application that a stream is over before its end, once.
+    /// Ends a stream on which the peer sent what cannot be used, and tells the application.
+    pub(super) fn fail_stream(&mut self, id: StreamId) {
+        self.tell_reset(id, ResetCode::INTERNAL, true);
+        self.reset_stream(id, ResetCode::INTERNAL);
+    }
+
+    /// Tells the application that a stream is over before its end, once. Of a KV call that it works on it hears
+    /// nothing: its answer is awaited, so that what the call holds is counted until it is done.
     pub(super) fn tell_reset(&mut self, id: StreamId, code: ResetCode, by_peer: bool) {
         let Some(stream) = self.streams.open_mut(id) else { return };
         stream.recv.cut(code);
@@ -84,8 +89,9 @@ impl Connection {
         }
         let own = self.ids.is_own(id);
         self.events.push_back(match stream.exchange {
-            Exchange::Kv if own => Event::KvAnswer { id, answer: Err(reset_call(code, by_peer)) },
-            _ => Event::Reset { id, code, by_peer },
+            Exchange::Kv if own => Event::KvAnswer { id, answer: Err(reset_call(code)) },
+            Exchange::Kv => return,
+            Exchange::Http { .. } | Exchange::Unknown => Event::Reset { id, code, by_peer },
         });
     }
 
@@ -176,16 +182,14 @@ impl Connection {
 }
 
 /// What a KV call is told whose stream was reset.
-fn reset_call(code: ResetCode, by_peer: bool) -> KvError {
-    let kind = match code {
-        ResetCode::TIMED_OUT => KvErrorCode::Timeout,
-        ResetCode::TOO_LARGE => KvErrorCode::TooLarge,
-        _ => KvErrorCode::Unavailable,
+fn reset_call(code: ResetCode) -> KvError {
+    let (kind, why) = match code {
+        ResetCode::TIMED_OUT => (KvErrorCode::Timeout, "no answer came in time"),
+        ResetCode::TOO_LARGE => (KvErrorCode::TooLarge, "the call or its answer is too large"),
+        ResetCode::REFUSED => {
+            return KvError::new(KvErrorCode::Unavailable, "the call was refused; nothing was done");
+        }
+        _ => (KvErrorCode::Unavailable, "the call came to no answer that can be used"),
     };
-    let message = match (kind, by_peer) {
-        (KvErrorCode::Timeout, false) => "no answer came in time; a write may or may not have happened",
-        (_, true) => "the other side gave the call up; a write may or may not have happened",
-        _ => "the answer was not understood; a write may or may not have happened",
-    };
-    KvError::new(kind, message)
+    KvError::new(kind, format!("{why}; a write may or may not have happened"))
 }

@@ -25,7 +25,7 @@ impl Connection {
                 // The client has gone silent, which is not the plugin's fault.
                 Timer::BodyIdle => ResetCode::CANCELLED,
             };
-            self.fail_stream(id, code);
+            self.expire_stream(id, code);
         }
         match self.pings.tick(now, self.peer_can_answer()) {
             Some(Tick::Ping) => {

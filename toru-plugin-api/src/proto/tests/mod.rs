@@ -1,6 +1,16 @@
 //! Both ends in memory, in simulated time; and one end against frames that a broken peer would send.
 
+mod credit;
+mod handshake;
+mod health;
+mod http;
+mod kv;
+mod lifecycle;
+mod operations;
+mod order;
 mod pair;
 mod simple;
+mod streams;
+mod timers;
 
 use pair::{Lone, Pair};

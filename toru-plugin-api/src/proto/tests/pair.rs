@@ -14,7 +14,7 @@ use crate::{
         http::{RequestHead, ResponseHead},
         lifecycle::{Features, Init, Ready},
     },
-    proto::{Connection, ConnectionError, Event, OutgoingBody, Phase, Progress, ReadOutcome, Settings},
+    proto::{Connection, ConnectionError, Event, OutgoingBody, Phase, Progress, ReadOutcome, Settings, Side},
 };
 
 /// What a test may move before it counts as endless.
@@ -80,7 +80,7 @@ pub(super) struct Pair {
     to_plugin: Wire,
     host_events: VecDeque<Event>,
     plugin_events: VecDeque<Event>,
-    /// The most bytes of DATA that were on their way to one side at once.
+    /// The protocol error that one of them met.
     pub(super) error: Option<ConnectionError>,
 }
 
@@ -131,8 +131,8 @@ impl Pair {
     /// Moves bytes until both ends have nothing to say. No timer expires but by `pass`.
     pub(super) fn drive(&mut self) {
         for _ in 0..MOST_STEPS {
-            let wrote = write(&mut self.host, &mut self.to_plugin, self.now + self.latency)
-                | write(&mut self.plugin, &mut self.to_host, self.now + self.latency);
+            let wrote = write(&mut self.host, &mut self.to_plugin, self.now, self.latency)
+                | write(&mut self.plugin, &mut self.to_host, self.now, self.latency);
             let read = self.deliver();
             self.collect();
             if !wrote && !read {
@@ -144,6 +144,35 @@ impl Pair {
             }
         }
         panic!("the pair never comes to rest");
+    }
+
+    /// One side writes at most about `budget` bytes; nothing arrives.
+    pub(super) fn transmit(&mut self, side: Side, budget: usize) {
+        let (from, wire) = match side {
+            Side::Host => (&mut self.host, &mut self.to_plugin),
+            Side::Plugin => (&mut self.plugin, &mut self.to_host),
+        };
+        write_some(from, wire, budget, self.now, self.latency);
+    }
+
+    /// At most `bytes` of what is under way arrive at one side.
+    pub(super) fn arrive(&mut self, side: Side, mut bytes: usize) {
+        let (to, wire) = match side {
+            Side::Host => (&mut self.host, &mut self.to_host),
+            Side::Plugin => (&mut self.plugin, &mut self.to_plugin),
+        };
+        while let Some((_, flight)) = wire.flight.front_mut().filter(|_| bytes > 0) {
+            let part = flight.split_to(bytes.min(flight.len()));
+            if flight.is_empty() {
+                wire.flight.pop_front();
+            }
+            bytes -= part.len();
+            wire.arrived.unsplit(part);
+            match handle(to, wire, self.now) {
+                Ok(()) => {}
+                Err(error) => self.error = Some(error),
+            }
+        }
     }
 
     fn deliver(&mut self) -> bool {
@@ -239,14 +268,24 @@ fn drain(connection: &mut Connection, id: StreamId, now: Instant) -> (usize, Rea
     panic!("a body without an end");
 }
 
-fn write(from: &mut Connection, wire: &mut Wire, at: Instant) -> bool {
+fn write(from: &mut Connection, wire: &mut Wire, now: Instant, latency: Duration) -> bool {
+    write_some(from, wire, WRITE, now, latency)
+}
+
+fn write_some(
+    from: &mut Connection,
+    wire: &mut Wire,
+    budget: usize,
+    now: Instant,
+    latency: Duration,
+) -> bool {
     let mut out = TransmitBuf::default();
-    let wrote = from.poll_transmit(&mut out, WRITE, at);
+    let wrote = from.poll_transmit(&mut out, budget, now);
     assert_eq!(wrote, out.has_remaining());
     if wrote {
         let mut bytes = BytesMut::with_capacity(out.remaining());
         bytes.extend_from_slice(&out.copy_to_bytes(out.remaining()));
-        wire.flight.push_back((at, bytes));
+        wire.flight.push_back((now + latency, bytes));
     }
     wrote
 }
@@ -257,11 +296,16 @@ fn read(to: &mut Connection, wire: &mut Wire, split: usize, now: Instant) -> Res
         let (_, mut bytes) = wire.flight.pop_front().unwrap();
         while !bytes.is_empty() {
             wire.arrived.unsplit(bytes.split_to(split.min(bytes.len())));
-            while to.handle_input(&mut wire.arrived, now)? == Progress::More {}
+            handle(to, wire, now)?;
         }
         read = true;
     }
     Ok(read)
+}
+
+fn handle(to: &mut Connection, wire: &mut Wire, now: Instant) -> Result<(), ConnectionError> {
+    while to.handle_input(&mut wire.arrived, now)? == Progress::More {}
+    Ok(())
 }
 
 /// One end against frames made by hand.

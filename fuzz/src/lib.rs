@@ -1,0 +1,51 @@
+//! The bodies of the fuzz targets. Each takes any bytes and panics when a promise is broken.
+//!
+//! A new target is a function here and in [`TARGETS`], a file in `fuzz_targets/` with its `[[bin]]`, and a
+//! folder in `corpus/`; a test fails when one of them is missing.
+
+mod decoder;
+mod message;
+mod v1;
+
+pub use decoder::decoder;
+pub use message::message;
+pub use v1::v1;
+
+/// A target: its name and its body.
+pub type Target = (&'static str, fn(&[u8]));
+
+/// All targets.
+pub const TARGETS: [Target; 3] = [("decoder", decoder), ("message", message), ("v1", v1)];
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::BTreeSet, fs, path::Path};
+
+    use super::*;
+
+    fn names(folder: &str) -> BTreeSet<String> {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
+        let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+        entries.map(|path| path.file_stem().unwrap().to_str().unwrap().to_owned()).collect()
+    }
+
+    #[test]
+    fn every_target_has_its_file_and_its_corpus() {
+        let targets: BTreeSet<String> = TARGETS.iter().map(|(name, _)| (*name).to_owned()).collect();
+        assert_eq!(names("fuzz_targets"), targets);
+        assert_eq!(names("corpus"), targets);
+    }
+
+    #[test]
+    fn the_committed_corpus_breaks_no_promise() {
+        for (name, target) in TARGETS {
+            let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus").join(name);
+            let mut seeds = 0;
+            for entry in fs::read_dir(folder).unwrap() {
+                target(&fs::read(entry.unwrap().path()).unwrap());
+                seeds += 1;
+            }
+            assert!(seeds > 0, "{name} has seeds");
+        }
+    }
+}
