@@ -8,6 +8,9 @@
 mod expand;
 #[path = "vectors/meaning.rs"]
 mod meaning;
+#[cfg(test)]
+#[path = "vectors/traces.rs"]
+mod traces;
 
 use std::{collections::HashSet, fs, path::Path};
 

@@ -35,8 +35,7 @@ impl Ids {
         Self { side, own_last: None, peer_last: None }
     }
 
-    /// Goes on after `last`, as if that many streams had been opened: the tests drive the wrap with it.
-    #[cfg(test)]
+    /// Goes on after these numbers.
     pub(super) fn jump(&mut self, own_last: Option<u32>, peer_last: Option<u32>) {
         (self.own_last, self.peer_last) = (own_last, peer_last);
     }

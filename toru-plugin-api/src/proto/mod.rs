@@ -22,7 +22,7 @@ mod window;
 #[cfg(test)]
 mod tests;
 
-pub use connection::{Connection, OutgoingBody, Phase, Progress, ReadOutcome, Side};
+pub use connection::{Connection, Direction, OutgoingBody, Phase, Progress, ReadOutcome, Side, StreamState};
 pub use error::{ConnectionError, OpenError, StreamGone};
 pub use event::Event;
 pub use health::Health;

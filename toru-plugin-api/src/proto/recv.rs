@@ -12,7 +12,7 @@
 use bytes::Bytes;
 
 use super::{
-    ReadOutcome,
+    Direction, ReadOutcome,
     buffer::Buffer,
     window::{Raises, RecvWindow},
 };
@@ -130,6 +130,14 @@ impl RecvHalf {
 
     pub(super) fn is_ended(&self) -> bool {
         self.state == State::Ended
+    }
+
+    pub(super) fn direction(&self) -> Direction {
+        match self.state {
+            State::Head => Direction::AwaitsHead,
+            State::Body => Direction::Open,
+            State::Ended => Direction::Ended,
+        }
     }
 
     /// Whether the application is still to come to the end of the body.

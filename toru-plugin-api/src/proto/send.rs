@@ -15,7 +15,7 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 
 use super::{
-    StreamGone,
+    Direction, StreamGone,
     window::{Overflow, Window},
 };
 
@@ -98,6 +98,14 @@ impl SendHalf {
 
     pub(super) fn is_ended(&self) -> bool {
         self.state == State::Ended
+    }
+
+    pub(super) fn direction(&self) -> Direction {
+        match self.state {
+            State::Head => Direction::AwaitsHead,
+            State::Held | State::Body | State::Ending => Direction::Open,
+            State::Ended => Direction::Ended,
+        }
     }
 
     /// Whether the application may still add bytes.

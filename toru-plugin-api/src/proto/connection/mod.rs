@@ -87,6 +87,26 @@ pub enum ReadOutcome {
     Reset(ResetCode),
 }
 
+/// How far one direction of a stream is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Direction {
+    /// Its head, or the message that is all of it, is still to come.
+    AwaitsHead,
+    /// DATA may follow.
+    Open,
+    /// It has ended.
+    Ended,
+}
+
+/// How far a stream is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StreamState {
+    /// What this side sends.
+    pub sending: Direction,
+    /// What the peer sends.
+    pub receiving: Direction,
+}
+
 /// One end of a link of version 2.
 ///
 /// After any call, drain [`poll_event`](Self::poll_event), [`poll_transmit`](Self::poll_transmit) and
@@ -251,6 +271,13 @@ impl Connection {
         &self.offending
     }
 
+    /// How far both directions of a stream are; `None`: it is not open, so the wire knows it no more or not yet.
+    #[must_use]
+    pub fn stream(&self, id: StreamId) -> Option<StreamState> {
+        let stream = self.streams.get(id).filter(|stream| !stream.closed)?;
+        Some(StreamState { sending: stream.send.direction(), receiving: stream.recv.direction() })
+    }
+
     // --- what comes out; `poll_transmit` is in output.rs
 
     /// The next thing to tell the application.
@@ -319,9 +346,9 @@ impl Connection {
         self.streams.ids().len()
     }
 
-    /// Goes on after these stream numbers, so that a test can drive the wrap.
-    #[cfg(test)]
-    pub(super) fn jump(&mut self, own_last: Option<u32>, peer_last: Option<u32>) {
+    /// Goes on after these stream numbers, as if all before them had been used: tests drive the wrap with it.
+    #[doc(hidden)]
+    pub fn continue_numbers_after(&mut self, own_last: Option<u32>, peer_last: Option<u32>) {
         self.ids.jump(own_last, peer_last);
     }
 }

@@ -330,8 +330,8 @@ fn numbers_wrap_and_skip_those_still_open() {
     let mut pair = Pair::new();
     let first = pair.request(get("/held"), OutgoingBody::Empty);
     assert_eq!(first, StreamId(1));
-    pair.host.jump(Some(u32::MAX - 2), None);
-    pair.plugin.jump(None, Some(u32::MAX - 2));
+    pair.host.continue_numbers_after(Some(u32::MAX - 2), None);
+    pair.plugin.continue_numbers_after(None, Some(u32::MAX - 2));
     assert_eq!(pair.request(get("/last"), OutgoingBody::Empty), StreamId(u32::MAX));
     assert_eq!(pair.request(get("/first"), OutgoingBody::Empty), StreamId(3), "1 is open, 0 is not used");
     for id in [u32::MAX, 3, 1] {
