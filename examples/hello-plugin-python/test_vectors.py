@@ -6,11 +6,10 @@ A file, a vector, a key or a step that is not understood here fails. The simple 
 import json
 import pathlib
 import unittest
-
 from toru import connection, driver, frames, heads, messages
 
-import os
-VECTORS = pathlib.Path(os.environ.get("V") or pathlib.Path(__file__).parents[2] / "toru-plugin-api" / "tests" / "vectors")
+
+VECTORS = pathlib.Path(__file__).parents[2] / "toru-plugin-api" / "tests" / "vectors"
 COMMON = {"name", "hex", "simple", "limits"}
 KEYS = {
     "frame": COMMON | {"from", "meaning"},
