@@ -4,62 +4,88 @@ import base64
 import json
 import os
 import socket
-import struct
 import sys
 
-link = socket.socket(fileno=int(os.environ["TORU_PLUGIN_FD"])).makefile("rwb")
+MAX_MESSAGE = 1_048_576  # what a plugin accepts that does not say
+RESET = b"\x03"
 
 
-def read_frame():
-    header = link.read(4)
-    if len(header) < 4:
-        # The host is gone. A plugin that starts processes of its own kills its group here.
-        sys.exit(1)
-    return link.read(struct.unpack(">I", header)[0])
+class ProtocolError(Exception):
+    """The host broke the protocol; the text is the cause as the test vectors name it."""
 
 
-def write(kind, payload, request_id=None):
-    message = {"type": kind, "payload": payload}
-    if request_id is not None:
-        message["request_id"] = request_id
-    text = json.dumps(message).encode()
-    link.write(struct.pack(">I", len(text)) + text)
-    link.flush()
+def read_exactly(link, size):
+    data = link.read(size)
+    if len(data) < size:
+        raise ProtocolError("eof_inside_frame")
+    return data
+
+
+def read_message(link):
+    """The next message; None at the end of the connection."""
+    while header := link.read(1):
+        length = int.from_bytes(header + read_exactly(link, 3), "big")
+        if not 0 < length <= MAX_MESSAGE:
+            raise ProtocolError("too_long" if length else "length_zero")
+        kind = read_exactly(link, 1)
+        if kind not in (b"{", RESET):
+            raise ProtocolError("unknown_kind")
+        if kind == RESET and length != 6:
+            raise ProtocolError("wrong_length")
+        payload = kind + read_exactly(link, length - 1)
+        if kind == b"{":
+            try:
+                return json.loads(payload.decode())
+            except ValueError as error:
+                raise ProtocolError("not_utf8" if isinstance(error, UnicodeDecodeError) else "not_json") from error
+        # There is nothing to do for a RESET: the answer is the end of a request.
+        if not any(payload[2:]):
+            raise ProtocolError("stream_zero")
+    return None
+
+
+def reply(message):
+    """The payload that answers a message, or None."""
+    kind, payload = message["type"], message["payload"]
+    action = (payload.get("action") or "").lower()
+    if (kind, action) == ("lifecycle", "init"):
+        return {"action": "ready", "protocol": 2, "features": [], "max_streams": 1}
+    if (kind, action) == ("lifecycle", "ping"):
+        return {"action": "pong", "status": "ok"}
+    if (kind, action) == ("http", "request"):
+        return handle(payload["method"], payload["path"], payload.get("headers", []), body_of(payload))
+    if message.get("request_id") is not None:
+        error = {"code": "unknown_action", "message": "this plugin answers HTTP only"}
+        return {"action": "error", "error": error}
+    return None
+
+
+def body_of(payload):
+    return base64.b64decode(payload.get("body_base64") or "") or (payload.get("body") or "").encode()
 
 
 def handle(method, path, headers, body):
+    status, text = 404, "not found\n"
     if path == "/":
-        return 200, [["content-type", "text/plain"]], "Hello from a simple plugin\n"
-    if path == "/echo":
-        return 200, [["content-type", "text/plain"]], body.decode(errors="replace")
-    return 404, [["content-type", "text/plain"]], "not found\n"
+        status, text = 200, "Hello from a simple plugin\n"
+    elif path == "/echo":
+        status, text = 200, body.decode(errors="replace")
+    return {"action": "response", "status": status, "headers": [["content-type", "text/plain"]], "body": text}
 
 
-def on_http(request_id, payload):
-    body = base64.b64decode(payload.get("body_base64") or "") or (payload.get("body") or "").encode()
-    status, headers, text = handle(payload["method"], payload["path"], payload["headers"], body)
-    write("http", {"action": "response", "status": status, "headers": headers, "body": text}, request_id)
+def main():
+    link = socket.socket(fileno=int(os.environ["TORU_PLUGIN_FD"])).makefile("rwb")
+    while message := read_message(link):
+        if message["payload"].get("action") == "shutdown":
+            return
+        if payload := reply(message):
+            # The answer has the type and the request_id of what it answers.
+            text = json.dumps({**message, "payload": payload}).encode()
+            link.write(len(text).to_bytes(4, "big") + text)
+            link.flush()
+    # The host is gone. A plugin that starts processes of its own kills its group here.
+    sys.exit(1)
 
 
-def on_lifecycle(payload):
-    action = payload["action"]
-    if action == "init":
-        write("lifecycle", {"action": "ready", "protocol": 2, "features": [], "max_streams": 1})
-    elif action == "ping":
-        write("lifecycle", {"action": "pong", "status": "ok"})
-    elif action == "shutdown":
-        sys.exit(0)
-
-
-while True:
-    frame = read_frame()
-    if not frame.startswith(b"{"):
-        continue  # RESET: the answer is its end.
-    message = json.loads(frame)
-    if message["type"] == "lifecycle":
-        on_lifecycle(message["payload"])
-    elif message["type"] == "http":
-        on_http(message["request_id"], message["payload"])
-    elif "request_id" in message:
-        error = {"code": "unknown_action", "message": "this plugin answers HTTP only"}
-        write(message["type"], {"action": "error", "error": error}, message["request_id"])
+if __name__ == "__main__":
+    main()
