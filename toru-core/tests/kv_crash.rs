@@ -2,6 +2,8 @@
 //!
 //! `TORU_CRASH_CYCLES` and `TORU_CRASH_WRITES` (the acknowledged writes in all) make the run longer than the default.
 
+#![allow(clippy::unwrap_used, reason = "all of this file is a test")]
+
 use std::{
     env,
     io::{BufRead, BufReader},

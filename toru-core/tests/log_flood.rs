@@ -1,6 +1,8 @@
 //! A plugin that writes 1 GiB to stdout without a newline costs the host a few pages. Alone in its process, so that the memory
 //! that is measured is its own.
 
+#![allow(clippy::unwrap_used, reason = "all of this file is a test")]
+
 use std::{
     fs, io,
     pin::Pin,

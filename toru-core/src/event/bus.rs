@@ -13,6 +13,7 @@ use std::{
 use serde_json::{Map, Value};
 use tokio::{
     sync::{mpsc, oneshot},
+    task::JoinSet,
     time::MissedTickBehavior,
 };
 
@@ -115,17 +116,11 @@ struct Worker {
 
 impl Worker {
     async fn run(mut self, retention: Duration) {
-        let pruning = prune_daily(Arc::clone(&self.store), retention);
-        tokio::pin!(pruning);
+        // A task of its own, since a long pruning must keep no event waiting; it ends with this one.
+        let mut pruning = JoinSet::new();
+        pruning.spawn(prune_daily(Arc::clone(&self.store), retention));
         let mut items = Vec::with_capacity(BATCH);
-        loop {
-            let received = tokio::select! {
-                received = self.items.recv_many(&mut items, BATCH) => received,
-                () = &mut pruning => return,
-            };
-            if received == 0 {
-                return;
-            }
+        while self.items.recv_many(&mut items, BATCH).await > 0 {
             self.handle(items.drain(..)).await;
         }
     }

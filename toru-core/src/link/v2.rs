@@ -24,7 +24,7 @@ use toru_plugin_api::{
         kv::{KvAnswer, KvCall, KvError},
         lifecycle::{Ready, feature},
     },
-    proto::{Connection, OpenError},
+    proto::{Connection, ConnectionError, OpenError},
 };
 
 use super::{
@@ -222,8 +222,11 @@ impl Served {
 fn lost(ended: Result<(), DriveError>) -> LinkLost {
     match ended {
         Ok(()) => LinkLost::Closed,
+        Err(DriveError::Protocol(error @ ConnectionError::Version { .. })) => {
+            LinkLost::Handshake { code: "incompatible", message: error.to_string() }
+        }
         Err(DriveError::Protocol(error)) => LinkLost::Protocol {
-            cause: "protocol".to_owned(),
+            cause: error.cause().to_owned(),
             message: error.to_string(),
             excerpt: String::new(),
         },

@@ -7,7 +7,7 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-use super::{PluginLog, line, lock, now};
+use super::{LogRecord, PluginLog, line, lock, now};
 
 /// What is read at once, in bytes. Held for each pipe of each plugin, so it is small.
 const READ_BYTES: usize = 8 << 10;
@@ -63,10 +63,9 @@ impl PluginLog {
         let mut writing = lock(&log.writing);
         let mut kept = log.summary(writing.budget.settle(now));
         split(&mut |text, is_cut| {
-            if writing.budget.admit(now)
-                && let Some(record) = line::record_of(text, is_cut, &log.id, pid, &timestamp)
-            {
-                kept.extend(record.to_line());
+            if writing.budget.admit(now) {
+                let record = line::record_of(text, is_cut, &log.id, pid, &timestamp);
+                kept.extend(record.iter().flat_map(LogRecord::to_line));
             }
         });
         writing.file.append(&kept);
@@ -166,7 +165,7 @@ mod tests {
     use super::*;
     use crate::{
         config::Config,
-        log::{LogQuery, LogRecord, Logs},
+        log::{LogQuery, Logs},
     };
 
     const PID: u32 = 7;

@@ -3,7 +3,7 @@
 use std::{
     fs::{self, File, OpenOptions},
     io::{self, Write},
-    os::unix::fs::{FileExt, OpenOptionsExt},
+    os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
 };
 
@@ -81,6 +81,10 @@ impl LogFile {
 
     fn opened(&mut self) -> io::Result<&mut Opened> {
         let opened = match self.opened.take() {
+            Some(opened) => opened.if_still_there()?,
+            None => None,
+        };
+        let opened = match opened {
             Some(opened) => opened,
             None => Opened::at(&self.path)?,
         };
@@ -136,6 +140,13 @@ impl Opened {
             }
         }
         Ok(Self { file, len })
+    }
+
+    /// Itself with its length of now, unless an operator has deleted the file: then what is appended would be lost.
+    fn if_still_there(mut self) -> io::Result<Option<Self>> {
+        let file = self.file.metadata()?;
+        self.len = file.len();
+        Ok(if file.nlink() == 0 { None } else { Some(self) })
     }
 }
 
@@ -211,6 +222,19 @@ mod tests {
         log.opened = None;
         log.append(b"two\n");
         assert_eq!(fs::read_to_string(&path).unwrap(), "one\ntwo\n");
+    }
+
+    #[test]
+    fn a_file_that_an_operator_deletes_or_empties_goes_on() {
+        let (folder, mut log) = log(5);
+        let path = folder.path().join("a.log");
+        log.append(b"one\n");
+        fs::remove_file(&path).unwrap();
+        log.append(b"two\n");
+        assert_eq!(fs::read_to_string(&path).unwrap(), "two\n");
+        fs::write(&path, "").unwrap();
+        log.append(b"3\n4\n5\n6\n");
+        assert_eq!(files(&folder), named([("a.log", "3\n4\n5\n6\n")]));
     }
 
     #[test]

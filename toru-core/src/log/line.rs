@@ -28,14 +28,16 @@ pub(super) fn record_of(line: &[u8], is_cut: bool, plugin: &str, pid: u32, now: 
         pid: Some(pid),
         fields: Map::new(),
     };
-    if !is_cut && let Some((message, fields)) = structured(text) {
-        record.message = message;
-        take_fields(&mut record, fields, usize::MAX);
+    if is_cut {
+        record.message = format!("{text}{CUT_MARK}");
         return Some(record);
     }
-    record.message = text.to_owned();
-    if is_cut {
-        record.message.push_str(CUT_MARK);
+    match structured(text) {
+        Some((message, fields)) => {
+            record.message = message;
+            take_fields(&mut record, fields, usize::MAX);
+        }
+        None => record.message = text.to_owned(),
     }
     Some(record)
 }
@@ -61,11 +63,9 @@ pub(super) fn take_fields(record: &mut LogRecord, mut fields: Map<String, Value>
     if let Some(level) = fields.remove("level") {
         record.level = level.as_str().map_or(Level::Info, level_of);
     }
-    if let Some(Value::String(timestamp)) = fields.remove("timestamp")
-        && timestamp.len() <= MAX_TIMESTAMP
-        && timestamp.parse::<jiff::Timestamp>().is_ok()
-    {
-        record.timestamp = timestamp;
+    match fields.remove("timestamp") {
+        Some(Value::String(timestamp)) if is_timestamp(&timestamp) => record.timestamp = timestamp,
+        _ => {}
     }
     record.error = match fields.remove("error") {
         Some(Value::String(error)) => Some(cut(&error, max)),
@@ -76,6 +76,10 @@ pub(super) fn take_fields(record: &mut LogRecord, mut fields: Map<String, Value>
         fields = [("fields".to_owned(), Value::from(CUT_MARK.trim()))].into_iter().collect();
     }
     record.fields = fields;
+}
+
+fn is_timestamp(text: &str) -> bool {
+    text.len() <= MAX_TIMESTAMP && text.parse::<jiff::Timestamp>().is_ok()
 }
 
 /// The level by the names that the usual logging libraries give; an unknown one counts as info (protocol section 6).

@@ -31,6 +31,9 @@ pub struct JsonStateStore {
     writing: Arc<Mutex<()>>,
 }
 
+/// All of the file.
+type Fields = Map<String, Value>;
+
 /// What must be understood of the file.
 #[derive(Deserialize)]
 struct Known {
@@ -80,7 +83,7 @@ async fn on_blocking_thread<T: Send + 'static>(
 }
 
 /// The file as far as it is understood, and all of it; `None` when there is none.
-fn read(path: &Path) -> Result<Option<(Known, Map<String, Value>)>, StoreError> {
+fn read(path: &Path) -> Result<Option<(Known, Fields)>, StoreError> {
     let mut text = String::new();
     let file = match File::open(path) {
         Ok(file) => file,

@@ -7,6 +7,8 @@ pub mod limits;
 mod decode;
 mod encode;
 mod error;
+#[cfg(test)]
+mod tests;
 
 use bytes::Bytes;
 

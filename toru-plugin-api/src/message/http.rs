@@ -75,6 +75,22 @@ pub enum HeadError {
     Upgrade,
 }
 
+impl HeadError {
+    /// The stable name of the cause, as the test vectors and events use it.
+    #[must_use]
+    pub fn cause(&self) -> &'static str {
+        match self {
+            Self::Method => "bad_method",
+            Self::Path => "bad_path",
+            Self::Status(_) => "bad_status",
+            Self::HeaderName(_) => "bad_header_name",
+            Self::HeaderValue(_) => "bad_header_value",
+            Self::TooManyHeaders => "too_many_headers",
+            Self::Upgrade => "bad_upgrade",
+        }
+    }
+}
+
 /// Appends a request that opens the stream `id`. The token of [`Framing::Tunnel`] is the header `upgrade`.
 pub fn encode_request(out: &mut Vec<u8>, id: StreamId, head: &RequestHead, body: &Framing) {
     open(out, "http", Some(id), "request");

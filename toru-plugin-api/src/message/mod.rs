@@ -14,6 +14,8 @@ mod error;
 mod fields;
 mod inline;
 mod json;
+#[cfg(test)]
+mod tests;
 
 use crate::frame::StreamId;
 
@@ -81,4 +83,31 @@ pub enum Parsed {
         /// `type` and `action` as they came, cut to 64 characters each.
         what: String,
     },
+}
+
+impl Parsed {
+    /// Appends the message again, as this side would write it. False, and nothing appended: what came was
+    /// no whole message, so there is nothing to write (a head or call that is none, or something unknown).
+    pub fn encode(&self, out: &mut Vec<u8>) -> bool {
+        match self {
+            Self::Init(init) => init.encode(out),
+            Self::Ready(ready) => ready.encode(out),
+            Self::Failed(failed) => failed.encode(out),
+            Self::Ping => lifecycle::encode_ping(out),
+            Self::Pong(pong) => pong.encode(out),
+            Self::Draining(draining) => draining.encode(out),
+            Self::Shutdown(shutdown) => shutdown.encode(out),
+            Self::Log(log) => log.encode(out),
+            Self::Event(event) => event.encode(out),
+            Self::Request { id, head: Ok(head), body } => http::encode_request(out, *id, head, body),
+            Self::Response { id, head: Ok(head), body } => http::encode_response(out, *id, head, body),
+            Self::KvCall { id, call: Ok(call) } => kv::encode_call(out, *id, call),
+            Self::KvAnswer { id, answer: Ok(answer) } => kv::encode_answer(out, *id, answer),
+            Self::KvAnswer { id, answer: Err(error) } => kv::encode_error(out, *id, error),
+            Self::Request { .. } | Self::Response { .. } | Self::KvCall { .. } | Self::Unknown { .. } => {
+                return false;
+            }
+        }
+        true
+    }
 }

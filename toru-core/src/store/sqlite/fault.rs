@@ -1,6 +1,11 @@
 //! What can go wrong with the file, as the host's log and as a plugin may read it.
 
-use std::{fmt, io, path::Path};
+use std::{
+    fmt, io,
+    path::{Path, PathBuf},
+    sync::{Mutex, PoisonError},
+    time::{Duration, Instant},
+};
 
 use rusqlite::ErrorCode;
 use toru_plugin_api::message::kv::{KvError, KvErrorCode};
@@ -113,5 +118,40 @@ impl Fault {
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.text)
+    }
+}
+
+/// Between two reports of faults: a full disk fails every write of every plugin, and saying so each time would flood the host's log.
+const REPORT_INTERVAL: Duration = Duration::from_secs(10);
+
+/// Tells the host's log of faults, now and then, with how many there were.
+#[derive(Debug)]
+pub(super) struct FaultLog {
+    path: PathBuf,
+    untold: Mutex<Untold>,
+}
+
+#[derive(Debug, Default)]
+struct Untold {
+    faults: u64,
+    last_report: Option<Instant>,
+}
+
+impl FaultLog {
+    pub(super) fn new(path: &Path) -> Self {
+        Self { path: path.to_owned(), untold: Mutex::default() }
+    }
+
+    /// `what` could not be done: `read` or `written`.
+    pub(super) fn report(&self, what: &str, fault: &Fault) {
+        let mut untold = self.untold.lock().unwrap_or_else(PoisonError::into_inner);
+        untold.faults += 1;
+        if untold.last_report.is_some_and(|last| last.elapsed() < REPORT_INTERVAL) {
+            return;
+        }
+        let faults = std::mem::take(&mut untold.faults);
+        untold.last_report = Some(Instant::now());
+        drop(untold);
+        tracing::error!(path = %self.path.display(), %fault, faults, "the database cannot be {what}");
     }
 }

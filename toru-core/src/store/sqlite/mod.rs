@@ -27,7 +27,7 @@ use toru_plugin_api::message::kv::{KvAnswer, KvCall, KvError, KvErrorCode};
 
 use super::{Clock, EventStore, KvLimits, KvStore, StoreError, StoredEvent};
 use crate::event::Event;
-use fault::{Fault, WriteError};
+use fault::{Fault, FaultLog, WriteError};
 use queue::{Queue, Work};
 use readers::Readers;
 use writer::{Done, Writer};
@@ -52,6 +52,7 @@ struct Shared {
     clock: Clock,
     queue: Arc<Queue>,
     readers: Readers,
+    faults: Arc<FaultLog>,
     writer: Option<JoinHandle<()>>,
 }
 
@@ -79,12 +80,13 @@ impl Database {
         let connection = open::writer(&path)?;
         let readers = Readers::open(&path)?;
         let queue = Arc::new(Queue::default());
-        let writer = Writer::new(connection, Arc::clone(&queue), limits, clock.clone());
+        let faults = Arc::new(FaultLog::new(&path));
+        let writer = Writer::new(connection, Arc::clone(&queue), Arc::clone(&faults), limits, clock.clone());
         let writer =
             thread::Builder::new().name("toru-db".into()).spawn(move || writer.run()).map_err(|error| {
                 StoreError::new(format!("the thread of {} cannot be made: {error}", path.display()))
             })?;
-        let shared = Shared { path, limits, clock, queue, readers, writer: Some(writer) };
+        let shared = Shared { path, limits, clock, queue, readers, faults, writer: Some(writer) };
         Ok(Self { shared: Arc::new(shared) })
     }
 
@@ -124,24 +126,31 @@ impl Database {
         answer.await.unwrap_or_else(|_| Err(Fault::closed().into()))
     }
 
+    /// Asks on a thread that may block: for what looks at many rows.
     async fn read<T: Send + 'static>(
         &self,
         read: impl FnOnce(&rusqlite::Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, Fault> {
         let shared = Arc::clone(&self.shared);
-        tokio::task::spawn_blocking(move || shared.readers.with(read))
-            .await
-            .map_err(|_| Fault::closed())?
-            .map_err(|error| Fault::of(&error))
+        tokio::task::spawn_blocking(move || shared.read(read)).await.unwrap_or_else(|_| Err(Fault::closed()))
+    }
+}
+
+impl Shared {
+    fn read<T>(&self, read: impl FnOnce(&rusqlite::Connection) -> rusqlite::Result<T>) -> Result<T, Fault> {
+        self.readers.with(read).map_err(|error| {
+            let fault = Fault::of(&error);
+            self.faults.report("read", &fault);
+            fault
+        })
     }
 }
 
 impl Drop for Shared {
     fn drop(&mut self) {
         self.queue.close();
-        if let Some(writer) = self.writer.take()
-            && writer.join().is_err()
-        {
+        let Some(writer) = self.writer.take() else { return };
+        if writer.join().is_err() {
             tracing::error!(path = %self.path.display(), "the writer of the database panicked");
         }
     }
@@ -174,8 +183,7 @@ impl SqliteKvStore {
     fn get(&self, namespace: &str, key: &str) -> Result<Option<Bytes>, Fault> {
         let shared = &self.database.shared;
         let now_ms = shared.clock.now_ms();
-        let found = shared.readers.with(|connection| namespace::get(connection, namespace, key, now_ms));
-        found.map_err(|error| Fault::of(&error))
+        shared.read(|connection| namespace::get(connection, namespace, key, now_ms))
     }
 }
 
@@ -201,10 +209,7 @@ impl KvStore for SqliteKvStore {
             Ok(Done::Kv(answer)) => Ok(answer),
             Ok(_) => Err(KvError::new(KvErrorCode::Unavailable, "the store answered another question")),
             Err(WriteError::Refused(error)) => Err(error),
-            Err(WriteError::Failed(fault)) => {
-                tracing::error!(namespace, %fault, path = %self.database.path().display(), "a KV write failed");
-                Err(fault.for_plugin())
-            }
+            Err(WriteError::Failed(fault)) => Err(fault.for_plugin()),
         }
     }
 }

@@ -30,6 +30,12 @@ pub(super) fn get(
         .optional()
 }
 
+const LIST_FROM: &str = "SELECT key FROM plugin_kv
+    WHERE plugin_id = ?1 AND key >= ?2 AND (expires_at IS NULL OR expires_at > ?3) ORDER BY key";
+
+const LIST_AFTER: &str = "SELECT key FROM plugin_kv
+    WHERE plugin_id = ?1 AND key > ?2 AND (expires_at IS NULL OR expires_at > ?3) ORDER BY key";
+
 /// A page of the keys that have not expired, in byte order.
 pub(super) fn list(
     connection: &Connection,
@@ -39,13 +45,13 @@ pub(super) fn list(
     limit: u32,
     now_ms: i64,
 ) -> rusqlite::Result<KvAnswer> {
-    let mut statement = connection.prepare_cached(
-        "SELECT key FROM plugin_kv
-         WHERE plugin_id = ?1 AND key >= ?2 AND key > ?3 AND (expires_at IS NULL OR expires_at > ?4)
-         ORDER BY key",
-    )?;
-    // No key is empty, so all keys are after the empty one.
-    let mut rows = statement.query(params![namespace, prefix, after.unwrap_or_default(), now_ms])?;
+    // One lower bound: given two, SQLite walks the index from either of them.
+    let (sql, from) = match after {
+        Some(after) if after >= prefix => (LIST_AFTER, after),
+        _ => (LIST_FROM, prefix),
+    };
+    let mut statement = connection.prepare_cached(sql)?;
+    let mut rows = statement.query(params![namespace, from, now_ms])?;
     let mut page = KeyPage::new(limit as usize);
     while let Some(row) = rows.next()? {
         let key: String = row.get(0)?;

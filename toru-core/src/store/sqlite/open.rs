@@ -158,7 +158,9 @@ fn migrate(transaction: Transaction<'_>) -> rusqlite::Result<()> {
     for step in MIGRATIONS.iter().skip(version as usize) {
         transaction.execute_batch(step)?;
     }
-    transaction.pragma_update(None, "user_version", SCHEMA)?;
+    if version < SCHEMA {
+        transaction.pragma_update(None, "user_version", SCHEMA)?;
+    }
     transaction.commit()
 }
 

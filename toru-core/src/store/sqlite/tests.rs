@@ -262,7 +262,8 @@ fn full(folder: &TempDir) -> (Writer, Database) {
     let connection = open::writer(database.path()).unwrap();
     connection.pragma_update(None, "max_page_count", 1).unwrap();
     let queue = Arc::clone(&database.shared.queue);
-    (Writer::new(connection, queue, KvLimits::default(), Clock::default()), database)
+    let faults = Arc::clone(&database.shared.faults);
+    (Writer::new(connection, queue, faults, KvLimits::default(), Clock::default()), database)
 }
 
 #[tokio::test]

@@ -10,7 +10,7 @@ use toru_plugin_api::message::kv::KvAnswer;
 
 use super::{
     events,
-    fault::{Fault, FaultKind, WriteError},
+    fault::{Fault, FaultKind, FaultLog, WriteError},
     namespace::Namespace,
     queue::{Job, Queue, Work},
 };
@@ -31,6 +31,7 @@ pub(super) enum Done {
 pub(super) struct Writer {
     connection: Connection,
     queue: Arc<Queue>,
+    faults: Arc<FaultLog>,
     limits: KvLimits,
     clock: Clock,
     /// What the namespaces hold, of those written to since the start or the last rollback: one count each, kept up to
@@ -55,8 +56,14 @@ impl From<rusqlite::Error> for Lost {
 }
 
 impl Writer {
-    pub(super) fn new(connection: Connection, queue: Arc<Queue>, limits: KvLimits, clock: Clock) -> Self {
-        Self { connection, queue, limits, clock, usages: HashMap::new() }
+    pub(super) fn new(
+        connection: Connection,
+        queue: Arc<Queue>,
+        faults: Arc<FaultLog>,
+        limits: KvLimits,
+        clock: Clock,
+    ) -> Self {
+        Self { connection, queue, faults, limits, clock, usages: HashMap::new() }
     }
 
     /// Writes until the queue is closed and empty, then folds the write-ahead log into the file.
@@ -84,10 +91,11 @@ impl Writer {
             }
             // One write that cannot be done must not take its neighbours with it.
             Err(lost) if lost.retry_alone && jobs.len() > 1 => {
-                tracing::warn!(writes = jobs.len(), fault = %lost.fault, "a shared commit failed: its writes are tried alone");
+                tracing::debug!(writes = jobs.len(), fault = %lost.fault, "a shared commit failed: each write is tried alone");
                 jobs.into_iter().for_each(|job| self.write(vec![job]));
             }
             Err(lost) => {
+                self.faults.report("written", &lost.fault);
                 for job in jobs {
                     let _ = job.reply.send(Err(lost.fault.clone().into()));
                 }
