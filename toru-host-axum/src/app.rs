@@ -91,7 +91,8 @@ const OWN_HEADERS: [(HeaderName, HeaderValue); 4] = [
         ),
     ),
     (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
-    (header::REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
+    // Not `no-referrer`: with it browsers send `Origin: null` with the host's own forms (Fetch, section 3.2).
+    (header::REFERRER_POLICY, HeaderValue::from_static("same-origin")),
     (HeaderName::from_static("cross-origin-resource-policy"), HeaderValue::from_static("same-origin")),
 ];
 

@@ -6,12 +6,16 @@ use std::{
     convert::Infallible,
     net::SocketAddr,
     sync::{Arc, atomic::AtomicBool},
+    time::Duration,
 };
 
 use axum::{Router, body::Body as OwnBody, response::IntoResponse};
+use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
-use http_body_util::Either;
+use http_body::Body as _;
+use http_body_util::{BodyExt, Either};
 use hyper::body::Incoming;
+use tokio::time::timeout;
 use toru_core::{
     PluginService,
     http::{AnswerBody, Caller, Identity},
@@ -24,6 +28,11 @@ use crate::{
     page,
     problem::{Kind, Problem},
 };
+
+/// What is read on of a body after its request was refused: what a client has sent before it can see the answer.
+const LINGER_BYTES: usize = 1 << 20;
+/// How long that may take.
+const LINGER_TIME: Duration = Duration::from_secs(1);
 
 /// What all connections share.
 pub(crate) struct Front {
@@ -82,7 +91,13 @@ impl Connection {
                 let Ok(response): Result<_, Infallible> = front.router.clone().call(request).await;
                 app::secure(response).map(Either::Right)
             }
-            Err(problem) => app::secure(self.refuse(&request, problem)).map(Either::Right),
+            Err(problem) => {
+                let response = app::secure(self.refuse(&request, problem)).map(Either::Right);
+                if !request.body().is_end_stream() {
+                    tokio::spawn(linger(request.into_body()));
+                }
+                response
+            }
         }
     }
 
@@ -125,6 +140,21 @@ impl Connection {
         }
         response
     }
+}
+
+/// Reads on for a while, because a connection that closes on unread bytes is reset, and with it the answer is lost.
+async fn linger(mut body: Incoming) {
+    let mut left = LINGER_BYTES;
+    let read = async {
+        while let Some(Ok(frame)) = body.frame().await {
+            left = left.saturating_sub(frame.data_ref().map_or(0, Bytes::len));
+            if left == 0 {
+                return;
+            }
+        }
+    };
+    // Past the time the rest is left unread: the client had its chance.
+    let _ = timeout(LINGER_TIME, read).await;
 }
 
 fn no_place_for_plugins() -> Problem {

@@ -1,4 +1,4 @@
-//! The reference HTTP host of Toru: a REST API over a [`PluginSupervisor`], its plugins' routes, access control and a
+//! The reference HTTP host of Toru: a REST API over a [`PluginSupervisor`](toru_core::PluginSupervisor), its plugins' routes, access control and a
 //! page that lists the plugins.
 //!
 //! ```text

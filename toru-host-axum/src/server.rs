@@ -4,7 +4,7 @@ use std::{future::Future, io, net::SocketAddr, pin::pin, sync::Arc, time::Durati
 
 use hyper::{server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use tokio::{
     net::{TcpListener, TcpStream, ToSocketAddrs},
     sync::watch,
@@ -27,6 +27,9 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// The whole answer to a connection that is one too many; it fits any socket's buffer.
 const FULL: &[u8] =
     b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
+
+/// What a query's value escapes: all but the unreserved characters of RFC 3986, section 2.3.
+const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// Prepares a [`Server`].
 #[derive(Debug)]
@@ -131,7 +134,7 @@ impl Server {
     /// The link by which a browser enters. It holds the admin token: show it to the operator only.
     #[must_use]
     pub fn login_url(&self) -> String {
-        let token = utf8_percent_encode(self.front.app.access.token().reveal(), NON_ALPHANUMERIC);
+        let token = utf8_percent_encode(self.front.app.access.token().reveal(), RESERVED);
         format!("http://{}/login?token={token}", self.local)
     }
 

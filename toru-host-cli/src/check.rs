@@ -4,7 +4,13 @@ use http::{HeaderValue, Request, StatusCode, header};
 use http_body_util::{BodyExt, Empty};
 use tower_service::Service;
 
+use toru_core::event::EventType;
+
 use crate::{args::Check, build::Source, failure::Failure, host::say, signals::Signals, solo::Solo};
+
+/// One start and stop make fewer events.
+const RECENT: usize = 100;
+const SIGKILL: i64 = 9;
 
 pub(crate) async fn run(args: Check) -> Result<(), Failure> {
     let mut signals = Signals::listen()?;
@@ -26,11 +32,25 @@ async fn steps(args: Check) -> Result<(), Failure> {
         .map_or_else(|| "an unknown version".into(), |version| format!("version {version}"));
     passed("start", &format!("ready, speaks {protocol} of the protocol"));
     let asked = ask(&solo, &source).await;
-    let stopped = solo.supervisor().shutdown().await;
+    let stopped = stop(&solo).await;
     passed("GET /", &step("GET /", asked)?.to_string());
-    let () = stopped;
-    passed("stop", "it has stopped");
+    passed("stop", &step("stop", stopped)?);
     Ok(())
+}
+
+/// Stops the plugin: how it ended. To be killed is not well: its last writes may be lost.
+async fn stop(solo: &Solo) -> Result<String, Failure> {
+    solo.supervisor().shutdown().await;
+    let events = solo.supervisor().events(&solo.status().id, RECENT).await.map_err(Failure::new)?;
+    let stopped = events.iter().find(|stored| stored.event.event_type == EventType::Stopped);
+    let details = stopped.map(|stored| &stored.event.details);
+    match details.and_then(|details| details.iter().next()) {
+        Some((how, number)) if how == "signal" && *number == SIGKILL => {
+            Err(Failure::new("it ended neither when asked nor by SIGTERM, and was killed"))
+        }
+        Some((how, number)) => Ok(format!("it has ended, {} {number}", how.replace('_', " "))),
+        None => Ok("it has ended".into()),
+    }
 }
 
 /// `GET /` of the plugin, body and all.

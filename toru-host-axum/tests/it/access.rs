@@ -127,7 +127,7 @@ async fn a_login_sets_a_cookie_that_scripts_and_other_sites_do_not_get() {
         assert!(cookie.contains(part), "{cookie}");
     }
     assert!(!cookie.contains(TOKEN));
-    assert_eq!(answer.header("referrer-policy"), "no-referrer");
+    assert_eq!(answer.header("referrer-policy"), "same-origin");
     assert_eq!(answer.header("cache-control"), "no-store");
     assert_ne!(login(&host).await, login(&host).await, "each login is a session of its own");
     host.stop().await;

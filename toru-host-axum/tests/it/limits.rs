@@ -152,3 +152,15 @@ async fn what_has_not_finished_after_the_drain_is_cut() {
     assert!(rest.is_empty());
     host.stopped().await;
 }
+
+#[tokio::test]
+async fn a_refused_upload_can_be_sent_on_and_its_answer_read() {
+    let host = TestHost::empty(Limits::default()).await;
+    let mut upload = format!(
+        "POST /api/plugins/x/kv HTTP/1.1\r\nhost: {}\r\ncontent-length: 1000000\r\nconnection: close\r\n\r\n",
+        host.address
+    );
+    upload.push_str(&"x".repeat(1_000_000));
+    assert_eq!(status(&host.exchange(upload).await), "401");
+    host.stop().await;
+}

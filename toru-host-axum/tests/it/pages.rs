@@ -57,7 +57,7 @@ async fn own_answers_load_nothing_from_elsewhere_and_are_not_framed_guessed_or_k
             "{path}: {policy}"
         );
         assert_eq!(answer.header("x-content-type-options"), "nosniff", "{path}");
-        assert_eq!(answer.header("referrer-policy"), "no-referrer", "{path}");
+        assert_eq!(answer.header("referrer-policy"), "same-origin", "{path}");
         assert_eq!(answer.header("cache-control"), "no-store", "{path}");
     }
     let page = host.get("/").await;

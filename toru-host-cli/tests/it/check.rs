@@ -63,3 +63,12 @@ fn a_check_fails_when_the_first_page_is_a_server_error() {
     done.assert(1, &["✗ GET /", "500"]);
     assert!(done.stdout().contains("✓ start"), "{done:?}");
 }
+
+#[test]
+fn a_check_fails_when_the_plugin_has_to_be_killed() {
+    let place = Place::new();
+    let plugin = place.plugin("hello", "stays", "");
+    let done = place.run(["check", arg(&plugin)]);
+    done.assert(1, &["✗ stop", "killed"]);
+    assert!(done.stdout().contains("✓ GET /: 200"), "{done:?}");
+}
