@@ -252,6 +252,11 @@ impl Machine {
         matches!(self.state, State::Stopped | State::Backoff { .. } | State::Failed { .. })
     }
 
+    /// Whether the host ends.
+    pub(super) fn is_closing(&self) -> bool {
+        self.closing
+    }
+
     /// Whether the host's end has been carried out.
     pub(super) fn is_finished(&self) -> bool {
         self.closing && self.is_idle()
