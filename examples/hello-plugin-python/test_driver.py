@@ -259,7 +259,7 @@ class Kv(LinkTest):
                 return Response(504, {}, error.code)
 
         host = await self.meet(handler)
-        with mock.patch.object(driver, "KV_TIMEOUT", 0.01):
+        with mock.patch.object(driver, "KV_TIMEOUT", 0):
             await host.write(request(1))
             heard = await host.hear_all("kv_call", "reset", "response")
         self.assertEqual((heard[1]["code"], heard[2]["body"]), (frames.TIMED_OUT, b"timeout"))

@@ -7,11 +7,12 @@ import socket
 import sys
 import traceback
 
-from .connection import ENDED, HEAD_DUE, OPEN, Connection, StreamEnded
+from .connection import Connection
 from .frames import CANCELLED, INTERNAL, TIMED_OUT, ProtocolError
 from .heads import MAX_INLINE, SWITCHING_PROTOCOLS
 from .messages import KvError
-from .plugin import Body, Plugin, Refused, Request, Response
+from .plugin import Body, Plugin, Refused, Request
+from .stream import ENDED, HEAD_DUE, OPEN, StreamEnded
 
 KV_TIMEOUT = 5.0  # seconds
 
@@ -80,7 +81,7 @@ class Driver(asyncio.Protocol):
     def is_done(self):
         """Whether the host has said shutdown, or was refused, and all is answered and written."""
         connection = self.connection
-        over = connection.phase == "refused" or (connection.draining and not connection.opened["peer"])
+        over = connection.phase == "refused" or (connection.draining and not connection.numbers.open["peer"])
         return over and not connection.queued and self.is_writable
 
     # -- what coroutines wait for
@@ -160,7 +161,7 @@ class Driver(asyncio.Protocol):
             self.connection.refuse(refusal.code, str(refusal))
         except Exception as error:
             traceback.print_exc()
-            self.connection.refuse("start_failed", f"{type(error).__name__}: {error}")
+            self.connection.refuse("init_failed", f"{type(error).__name__}: {error}")
 
     async def serve(self, stream, request):
         connection = self.connection

@@ -19,6 +19,8 @@ class Response:
         pairs = headers.items() if isinstance(headers, dict) else headers
         self.status, self.headers = status, [[name.lower(), value] for name, value in pairs]
         self.body = body.encode() if isinstance(body, str) else body
+        if isinstance(body, (bytearray, memoryview)):
+            self.body = bytes(body)
         if bad := response_head(self.status, self.headers, None).get("bad"):
             raise ValueError(f"{bad}: {self.status} {self.headers}")
         if status == SWITCHING_PROTOCOLS and isinstance(self.body, bytes):
@@ -36,10 +38,9 @@ class Body:
         self.driver, self.stream, self.whole = driver, stream, whole
 
     async def __aiter__(self):
-        if self.whole is not None:
+        if self.whole:
             yield self.whole
-            return
-        ended = False
+        ended = self.whole is not None
         while not ended:
             data, ended = self.driver.connection.read(self.stream)
             self.driver.wake()
@@ -106,6 +107,11 @@ class Plugin:
     def event(self, name, **details):
         """An event; the host stores it as `plugin.<name>`."""
         self.driver.notice("event", {"name": name, "details": details})
+
+    def drain(self, reason):
+        """This process is to be replaced: no new requests, please. To end after it is no crash."""
+        self.driver.connection.drain(reason)
+        self.driver.wake()
 
     def degraded(self, detail):
         """What pings are answered with from now on; None: all is well."""
