@@ -99,6 +99,14 @@ class Requests(LinkTest):
                     await host.send(frames.Credit(1, len(frame["bytes"])))
         self.assertTrue(back == body)
 
+    async def test_a_body_that_arrives_with_its_head_is_read(self):
+        async def handler(request, plugin):
+            return Response(200, {}, await request.body.read(10))
+
+        host = await self.meet(handler)
+        await host.write(request(1, body_stream=True) + frames.encode(frames.Data(1, True, b"whole")))
+        self.assertEqual((await host.hear_all("response"))[0]["body"], b"whole")
+
     async def test_a_reader_that_stops_stops_the_source(self):
         taken = 0
 
