@@ -3,10 +3,12 @@
 //! A new target is a function here and in [`TARGETS`], a file in `fuzz_targets/` with its `[[bin]]`, and a
 //! folder in `corpus/`; a test fails when one of them is missing.
 
+mod connection;
 mod decoder;
 mod message;
 mod v1;
 
+pub use connection::connection;
 pub use decoder::decoder;
 pub use message::message;
 pub use v1::v1;
@@ -15,7 +17,8 @@ pub use v1::v1;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets.
-pub const TARGETS: [Target; 3] = [("decoder", decoder), ("message", message), ("v1", v1)];
+pub const TARGETS: [Target; 4] =
+    [("connection", connection), ("decoder", decoder), ("message", message), ("v1", v1)];
 
 #[cfg(test)]
 mod tests {

@@ -1,4 +1,4 @@
-//! The golden vectors of kinds `frame` and `reject`; `vectors/README.md` says what they mean.
+//! The golden vectors; `vectors/README.md` says what they mean. Those of kind `trace` are run in `vectors/traces.rs`.
 //!
 //! A file or a vector that this runner does not understand fails it, so none is passed over.
 
@@ -8,7 +8,6 @@
 mod expand;
 #[path = "vectors/meaning.rs"]
 mod meaning;
-#[cfg(test)]
 #[path = "vectors/traces.rs"]
 mod traces;
 

@@ -6,14 +6,19 @@ use std::{collections::HashMap, fs, time::Duration};
 ///
 /// Threads that have ended are not counted: the systems here keep theirs while they are measured.
 pub(crate) fn of_tree(root: u32) -> Duration {
+    Duration::from_nanos(tree(root).into_iter().map(of_process).sum())
+}
+
+/// A process, first, and its descendants.
+pub(crate) fn tree(root: u32) -> Vec<u32> {
     let children = children_by_parent();
-    let mut pending = vec![root];
-    let mut nanoseconds = 0;
-    while let Some(pid) = pending.pop() {
-        nanoseconds += of_process(pid);
-        pending.extend(children.get(&pid).into_iter().flatten());
+    let mut all = vec![root];
+    let mut looked_at = 0;
+    while let Some(pid) = all.get(looked_at) {
+        all.extend(children.get(pid).into_iter().flatten());
+        looked_at += 1;
     }
-    Duration::from_nanos(nanoseconds)
+    all
 }
 
 fn of_process(pid: u32) -> u64 {

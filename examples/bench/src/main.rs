@@ -1,12 +1,15 @@
 //! The benchmark suite: every figure is a ratio between systems that are measured in turn in one run.
 //!
 //! `cargo run --release -p toru-bench -- hop` needs wrk and nginx (Debian's packages of these names); a system whose
-//! tool is missing is a row SKIPPED.
+//! tool is missing is a row SKIPPED. `-- stream` needs nothing but python3.
 
 mod app;
 mod cpu;
 mod hop;
 mod load;
+mod memory;
+mod size;
+mod stream;
 mod system;
 
 use std::{path::PathBuf, process::ExitCode};
@@ -25,6 +28,8 @@ struct Arguments {
 enum Command {
     /// HTTP through the host into a plugin, against nginx as the proxy of the same application.
     Hop(hop::Options),
+    /// A large body through the echo of both example plugins, and what it costs in memory.
+    Stream(stream::Options),
     /// The application that the rivals serve (started by the benchmark itself).
     #[command(hide = true)]
     App {
@@ -40,6 +45,7 @@ enum Command {
 fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
         Command::Hop(options) => hop::run(&options),
+        Command::Stream(options) => stream::run(&options),
         Command::App { tcp: Some(address), .. } => app::serve_tcp(address),
         Command::App { unix: Some(path), .. } => app::serve_unix(&path),
         Command::App { .. } => Err("say --tcp ADDRESS or --unix PATH".into()),

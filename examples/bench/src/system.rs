@@ -151,16 +151,48 @@ fn wait_until_it_accepts(authority: &str) -> Outcome<()> {
     Err(format!("nothing accepts at {authority}").into())
 }
 
-/// The shipped `toru serve` with its default configuration, and the shipped example plugin.
-pub(crate) fn toru_json() -> Outcome<System> {
-    let folder = tempfile::tempdir()?;
-    let plugin = folder.path().join("plugins/hello-rust");
-    fs::create_dir_all(&plugin)?;
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("../hello-plugin-rust");
-    for file in ["plugin.toml", "bundle.js"] {
-        fs::copy(source.join(file), plugin.join(file))?;
+/// An example plugin, as it is installed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Plugin {
+    Rust,
+    Python,
+}
+
+impl Plugin {
+    /// Its id, which is its route, too.
+    pub(crate) fn id(self) -> &'static str {
+        match self {
+            Self::Rust => "hello-rust",
+            Self::Python => "hello-python",
+        }
     }
-    fs::copy(built("hello-plugin-rust")?, plugin.join("hello-plugin-rust"))?;
+
+    /// Copies the example into this folder, which is made.
+    fn install(self, folder: &Path) -> Outcome<()> {
+        fs::create_dir_all(folder)?;
+        let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        let (source, files): (_, &[&str]) = match self {
+            Self::Rust => ("hello-plugin-rust", &["plugin.toml", "bundle.js"]),
+            Self::Python => ("hello-plugin-python", &["plugin.toml", "bundle.js", "main.py", "toru.py"]),
+        };
+        for file in files {
+            fs::copy(examples.join(source).join(file), folder.join(file))?;
+        }
+        if self == Self::Rust {
+            fs::copy(built("hello-plugin-rust")?, folder.join("hello-plugin-rust"))?;
+        }
+        Ok(())
+    }
+}
+
+pub(crate) fn toru_json() -> Outcome<System> {
+    toru("toru-json", Plugin::Rust, "/json")
+}
+
+/// The shipped `toru serve` with its default configuration, and one shipped example plugin.
+pub(crate) fn toru(name: &'static str, plugin: Plugin, path: &str) -> Outcome<System> {
+    let folder = tempfile::tempdir()?;
+    plugin.install(&folder.path().join("plugins").join(plugin.id()))?;
     let token = "benchmark-token-of-more-than-32-characters";
     let (guard, line) = start(
         Command::new(built("toru")?)
@@ -173,10 +205,10 @@ pub(crate) fn toru_json() -> Outcome<System> {
             .stderr(Stdio::null()),
     )?;
     Ok(System {
-        name: "toru-json",
+        name,
         target: Target {
             authority: authority(&line)?,
-            path: "/api/plugins/route/hello-rust/json".into(),
+            path: format!("/api/plugins/route/{}{path}", plugin.id()),
             header: Some(format!("Authorization: Bearer {token}")),
         },
         processes: vec![guard],

@@ -145,7 +145,7 @@ impl PluginService {
         }
         for sends_left in (0..MAX_SENDS).rev() {
             let Some(body) = outgoing.whole(self.body_idle, length) else { break };
-            let error = match link.request(&head, body, permit).await {
+            let error = match link.request(&head, body, permit, endpoint.queue_wait()).await {
                 Ok(answer) => return Ok((link, answer)),
                 Err(error) => error,
             };
@@ -193,7 +193,7 @@ impl From<ClientBodyError> for Problem {
 /// What a client is told of a failed request (protocol section 3, codes).
 fn problem_of(error: SendError, link: &Link) -> Problem {
     let error = match error {
-        SendError::NotTaken => return Problem::PluginUnavailable,
+        SendError::NotTaken | SendError::Full => return Problem::PluginUnavailable,
         SendError::BodyTooLarge => return Problem::BodyTooLarge,
         SendError::HeadTooLarge => return Problem::HeadTooLarge,
         SendError::BodyNotText => return Problem::BodyNotText,

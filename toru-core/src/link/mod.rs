@@ -15,7 +15,10 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http_body::Body;
-use tokio::{runtime::Handle, sync::mpsc};
+use tokio::{
+    runtime::Handle,
+    sync::{OwnedSemaphorePermit, mpsc},
+};
 use toru_plugin_api::{
     driver::{BoxError, RecvBody, RequestBody, RequestError},
     message::{
@@ -26,7 +29,7 @@ use toru_plugin_api::{
     proto::Settings,
 };
 
-use crate::{event::EventBus, log::PluginLog, routes::Permit, store::KvStore};
+use crate::{event::EventBus, log::PluginLog, store::KvStore};
 
 pub(crate) use host_side::BadAnswer;
 
@@ -102,6 +105,14 @@ pub enum LinkLost {
     Io(String),
 }
 
+/// The most characters of offending bytes that are shown.
+const EXCERPT: usize = 200;
+
+/// What a plugin sent, escaped and cut, for the event that tells of it.
+fn excerpt(bytes: &[u8]) -> String {
+    bytes.iter().flat_map(|byte| byte.escape_ascii()).take(EXCERPT).map(char::from).collect()
+}
+
 /// How many news may wait for supervision: all that can come of one link (ready, refused, draining, lost) and some counts of missed pings.
 const NEWS_WAITING: usize = 32;
 
@@ -122,6 +133,18 @@ pub struct PathSocket {
     pub path: PathBuf,
     /// The group that must be at the other end.
     pub process_group: u32,
+}
+
+/// A request's place on a link; given back when the answer's head is there, by dropping it.
+#[derive(Debug)]
+pub(crate) struct Permit {
+    _place: OwnedSemaphorePermit,
+}
+
+impl Permit {
+    pub(crate) fn new(place: OwnedSemaphorePermit) -> Self {
+        Self { _place: place }
+    }
 }
 
 /// A plugin's answer.
@@ -146,6 +169,9 @@ pub(crate) enum SendError {
     /// Nothing was sent: the link takes no requests any more.
     #[error("the link takes no requests")]
     NotTaken,
+    /// Nothing was sent: the plugin had no stream to spare for as long as the request may wait.
+    #[error("the plugin takes no more streams")]
+    Full,
     /// The head alone is larger than the plugin accepts; nothing was sent.
     #[error("the head is larger than the plugin accepts")]
     HeadTooLarge,
@@ -234,13 +260,14 @@ impl Link {
         }
     }
 
-    /// Sends a request and awaits the answer's head; the permit is given back when the plugin is done with the head. Dropping the
-    /// future cancels the request.
+    /// Sends a request and awaits the answer's head; the permit is given back when the plugin is done with the head. A link that is full
+    /// of answers' bodies is waited for within `wait`. Dropping the future cancels the request.
     pub(crate) async fn request<B>(
         &self,
         head: &RequestHead,
         body: RequestBody<B>,
         permit: Permit,
+        wait: Duration,
     ) -> Result<LinkAnswer, SendError>
     where
         B: Body<Data = Bytes> + Send + 'static,
@@ -248,7 +275,7 @@ impl Link {
     {
         match &self.0 {
             Version::One(link) => link.request(head, body, permit).await,
-            Version::Two(link) => link.request(head, body, permit).await,
+            Version::Two(link) => link.request(head, body, permit, wait).await,
         }
     }
 

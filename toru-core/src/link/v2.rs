@@ -18,7 +18,7 @@ use tokio::{
 };
 use toru_plugin_api::{
     driver::{BoxError, DriveError, Handle, Incoming, IncomingEvent, RequestBody, RequestError, drive},
-    frame::{ResetCode, limits::MAX_INLINE},
+    frame::limits::MAX_INLINE,
     message::{
         http::RequestHead,
         kv::{KvAnswer, KvCall, KvError},
@@ -28,10 +28,9 @@ use toru_plugin_api::{
 };
 
 use super::{
-    LinkAnswer, LinkBody, LinkLost, LinkNews, LinkSetup, SendError, gate::EventGate, host_side::HostSide,
-    kv::KvService,
+    LinkAnswer, LinkBody, LinkLost, LinkNews, LinkSetup, Permit, SendError, excerpt, gate::EventGate,
+    host_side::HostSide, kv::KvService,
 };
-use crate::routes::Permit;
 
 /// The version of the protocol that this link speaks.
 const PROTOCOL: u32 = 2;
@@ -121,19 +120,20 @@ impl Link {
         head: &RequestHead,
         body: RequestBody<B>,
         _permit: Permit,
+        wait: Duration,
     ) -> Result<LinkAnswer, SendError>
     where
         B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<BoxError>,
     {
         let has_body = !matches!(body, RequestBody::Empty);
-        match self.handle.request(head.clone(), body).await {
+        match self.handle.request_within(wait, head, body).await {
             Ok(response) => Ok(LinkAnswer { head: response.head, body: LinkBody::Stream(response.body) }),
             Err(RequestError::Open(error)) => Err(match error {
                 OpenError::TooLarge if has_body => SendError::BodyTooLarge,
                 OpenError::TooLarge => SendError::HeadTooLarge,
                 OpenError::NoStreams => SendError::BodyTooLarge,
-                OpenError::Full => SendError::Request(RequestError::Reset(ResetCode::REFUSED)),
+                OpenError::Full => SendError::Full,
                 _ => SendError::NotTaken,
             }),
             Err(RequestError::Head(error)) => Err(SendError::BadAnswer(error.to_string())),
@@ -166,7 +166,7 @@ impl Served {
         self.shared.host.tell_dropped(&mut self.gate);
         let ended = driver.await;
         let lost = failed_handshake.unwrap_or_else(|| match ended {
-            Ok(ended) => lost(ended),
+            Ok(ended) => lost(ended, &self.handle),
             // The runtime is shutting down, and with it the host.
             Err(_) => LinkLost::Closed,
         });
@@ -221,7 +221,7 @@ impl Served {
     }
 }
 
-fn lost(ended: Result<(), DriveError>) -> LinkLost {
+fn lost(ended: Result<(), DriveError>, handle: &Handle) -> LinkLost {
     match ended {
         Ok(()) => LinkLost::Closed,
         Err(DriveError::PeerDoesNotRead) | Err(DriveError::Protocol(ConnectionError::PeerDoesNotRead)) => {
@@ -236,7 +236,7 @@ fn lost(ended: Result<(), DriveError>) -> LinkLost {
         Err(DriveError::Protocol(error)) => LinkLost::Protocol {
             cause: error.cause().to_owned(),
             message: error.to_string(),
-            excerpt: String::new(),
+            excerpt: excerpt(&handle.offending()),
         },
         Err(DriveError::Io(error)) => LinkLost::Io(error.to_string()),
         Err(error) => LinkLost::Io(error.to_string()),

@@ -10,9 +10,9 @@ use std::{
 
 use arc_swap::ArcSwap;
 use http::HeaderValue;
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, TryAcquireError};
+use tokio::sync::{Notify, Semaphore, TryAcquireError};
 
-use crate::link::Link;
+use crate::link::{Link, Permit};
 
 /// Whether a plugin's route answers, and through what.
 #[derive(Debug, Clone)]
@@ -68,12 +68,6 @@ enum State {
 struct Lane {
     link: Link,
     places: Arc<Semaphore>,
-}
-
-/// A request's place on a link; given back when the answer's head is there, by dropping it.
-#[derive(Debug)]
-pub(crate) struct Permit {
-    _place: OwnedSemaphorePermit,
 }
 
 /// Why a request cannot be sent to a plugin.
@@ -135,6 +129,11 @@ impl Endpoint {
         };
         let (kept_for, prefix) = self.prefix.get_or_init(|| (mount.clone(), build()));
         if kept_for == mount { prefix.clone() } else { build() }
+    }
+
+    /// How long a request may wait for it.
+    pub(crate) fn queue_wait(&self) -> Duration {
+        self.settings.queue_wait
     }
 
     /// Changes what requests find; wakes those that wait. Called by the plugin's owner alone: two calls at once may lose one.
@@ -208,7 +207,7 @@ impl Endpoint {
             return Look::AwaitChange;
         };
         match lane.places.clone().try_acquire_owned() {
-            Ok(place) => Look::Go(lane.link.clone(), Permit { _place: place }),
+            Ok(place) => Look::Go(lane.link.clone(), Permit::new(place)),
             Err(TryAcquireError::NoPermits) => Look::AwaitPlace(lane.clone()),
             Err(TryAcquireError::Closed) => Look::AwaitChange,
         }
@@ -233,7 +232,7 @@ impl Endpoint {
                 // The semaphore serves in order, and is closed when its link goes.
                 Look::AwaitPlace(lane) => {
                     if let Ok(place) = lane.places.acquire_owned().await {
-                        return Ok((lane.link, Permit { _place: place }));
+                        return Ok((lane.link, Permit::new(place)));
                     }
                 }
             }

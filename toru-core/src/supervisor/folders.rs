@@ -29,7 +29,7 @@ pub(super) fn make_private(path: &Path) -> io::Result<()> {
 /// The lock on a data folder: two hosts would start each plugin twice. The kernel gives it up when this process ends.
 #[derive(Debug)]
 pub(super) struct DataLock {
-    _file: File,
+    file: File,
 }
 
 impl DataLock {
@@ -60,7 +60,16 @@ impl DataLock {
             .and_then(|()| file.rewind())
             .and_then(|()| writeln!(file, "{}", std::process::id()))
             .map_err(io_error)?;
-        Ok(Self { _file: file })
+        Ok(Self { file })
+    }
+}
+
+impl Drop for DataLock {
+    fn drop(&mut self) {
+        // Closing is not enough: a process that was just forked holds the same open file until its exec.
+        if let Err(error) = flock(&self.file, FlockOperation::Unlock) {
+            tracing::warn!(%error, "the lock on the data folder could not be given up");
+        }
     }
 }
 

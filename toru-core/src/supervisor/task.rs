@@ -127,6 +127,7 @@ impl Task {
     }
 
     async fn run(mut self) {
+        self.stand_still().await;
         if let Some(definition) = self.definition.take() {
             self.defined(definition);
         }

@@ -39,8 +39,7 @@ async fn a_plugin_whose_task_stands_still_disturbs_nobody() {
     let (hold, held) = watch::channel(true);
     let supervisor = scene.builder().hold_task("bad", held).build().unwrap();
     within(supervisor.initialize()).await.unwrap();
-    let state = supervisor.status("bad").unwrap().state;
-    good_is_undisturbed(&supervisor, state).await;
+    good_is_undisturbed(&supervisor, StateName::Stopped).await;
     hold.send(false).unwrap();
     running(&supervisor, "bad").await;
     within(supervisor.shutdown()).await;

@@ -1,6 +1,6 @@
 //! What an application commands a connection with.
 
-use std::{future::poll_fn, pin::pin, sync::Arc, time::Duration};
+use std::{borrow::Borrow, future::poll_fn, pin::pin, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http_body::Body;
@@ -77,14 +77,36 @@ impl Handle {
         Self { shared }
     }
 
-    /// Sends a request and awaits the answer's head. Dropping the future resets the stream (`CANCELLED`).
+    /// Sends a request and awaits the answer's head. Dropping the future resets the stream (`CANCELLED`). Who may have to
+    /// send it again lends the head.
     ///
     /// Waits while the link has no room or the peer's `max_streams` are open: the caller bounds how many wait. A streamed body
     /// needs a tokio runtime around the call.
     ///
     /// # Errors
     /// See [`RequestError`].
-    pub async fn request<B>(&self, head: RequestHead, body: RequestBody<B>) -> Result<Response, RequestError>
+    pub async fn request<B>(
+        &self,
+        head: impl Borrow<RequestHead> + Clone,
+        body: RequestBody<B>,
+    ) -> Result<Response, RequestError>
+    where
+        B: Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
+        self.request_within(Duration::MAX, head, body).await
+    }
+
+    /// As [`request`](Self::request), but waits no longer than this for its stream to be opened. Where there is room this costs no timer.
+    ///
+    /// # Errors
+    /// See [`RequestError`]; [`OpenError::Full`] when the wait is over.
+    pub async fn request_within<B>(
+        &self,
+        wait: Duration,
+        head: impl Borrow<RequestHead> + Clone,
+        body: RequestBody<B>,
+    ) -> Result<Response, RequestError>
     where
         B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<BoxError>,
@@ -95,7 +117,7 @@ impl Handle {
             RequestBody::Stream(source) => (OutgoingBody::Stream, Some(source)),
         };
         let stream = self
-            .open((head, outgoing), |state, (head, body)| state.connection.request(head, body, now()))
+            .open(wait, (head, outgoing), |state, (head, body)| state.connection.request(head, body, now()))
             .await?;
         if let Some(source) = source {
             tokio::spawn(pump_request(stream.clone(), source));
@@ -112,12 +134,12 @@ impl Handle {
     /// # Errors
     /// The peer's error, `timeout` or, when the link ends, `unavailable`.
     pub async fn call_kv(&self, call: KvCall) -> Result<KvAnswer, KvError> {
-        let stream =
-            self.open(call, |state, call| state.connection.call_kv(call, now())).await.map_err(|error| {
-                match error {
-                    OpenError::TooLarge => KvError::new(KvErrorCode::TooLarge, error.to_string()),
-                    _ => KvError::new(KvErrorCode::Unavailable, error.to_string()),
-                }
+        let stream = self
+            .open(Duration::MAX, call, |state, call| state.connection.call_kv(call, now()))
+            .await
+            .map_err(|error| match error {
+                OpenError::TooLarge => KvError::new(KvErrorCode::TooLarge, error.to_string()),
+                _ => KvError::new(KvErrorCode::Unavailable, error.to_string()),
             })?;
         match answer(&stream).await {
             Answer::Kv(answer) => answer,
@@ -129,18 +151,31 @@ impl Handle {
         }
     }
 
-    /// Opens a stream as soon as there is room for it.
+    /// Opens a stream as soon as there is room for it, within this time.
     async fn open<T: Clone>(
         &self,
+        wait: Duration,
         opening: T,
         open: impl Fn(&mut State, T) -> Result<StreamId, OpenError>,
     ) -> Result<Stream, OpenError> {
         let mut opening = Some(opening);
+        let mut attempt = || self.shared.command(|state| try_open(state, &mut opening, &open));
+        let opened = match attempt() {
+            Some(opened) => opened,
+            None => {
+                tokio::time::timeout(wait, self.await_room(attempt)).await.unwrap_or(Err(OpenError::Full))
+            }
+        };
+        Ok(Stream::adopt(self.shared.clone(), opened?))
+    }
+
+    /// Tries again whenever there may be room.
+    async fn await_room<T>(&self, mut attempt: impl FnMut() -> Option<T>) -> T {
         loop {
             // Made before the look: a change after it is not missed.
             let room = self.shared.room.notified();
-            if let Some(opened) = self.shared.command(|state| try_open(state, &mut opening, &open)) {
-                return Ok(Stream::adopt(self.shared.clone(), opened?));
+            if let Some(opened) = attempt() {
+                return opened;
             }
             room.await;
         }

@@ -22,7 +22,7 @@ use toru_plugin_api::{
     },
 };
 
-use super::{files, meaning};
+use super::{expand::expand, files, meaning};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -188,7 +188,7 @@ impl End {
         match step {
             Step::In(hex) => {
                 self.assert_all_taken();
-                self.input(&meaning::expand(&hex));
+                self.input(&expand(&hex));
                 self.collect();
             }
             Step::Do(act) => {
@@ -338,7 +338,7 @@ fn headers(pairs: &[(String, String)]) -> HeaderMap {
 }
 
 fn content(value: &Value) -> Bytes {
-    meaning::expand(&value["hex"]).into()
+    expand(&value["hex"]).into()
 }
 
 fn outgoing(body: &Value) -> OutgoingBody {

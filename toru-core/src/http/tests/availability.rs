@@ -224,3 +224,28 @@ async fn a_link_that_stays_keeps_its_requests_places() {
     assert_eq!(answer.problem(), "plugin-unavailable", "its one place is taken still");
     assert_eq!(running.await.unwrap().status, 504);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_plugin_whose_streams_are_all_taken_by_endless_answers_is_503_in_time() {
+    let rig = Rig::new();
+    let mut settings = Settings::default();
+    settings.limits.max_streams = 2;
+    rig.start(settings, |request| async move {
+        let (_sender, body) = http_body_util::Channel::<Bytes, std::convert::Infallible>::new(1);
+        request.responder.respond(head(200, &[]), body).await;
+    })
+    .await;
+    let get = || Request::get("/r").body(Empty::<Bytes>::new()).unwrap();
+    let first = rig.service.forward(get()).await;
+    let _second = rig.service.forward(get()).await;
+    let began = Instant::now();
+    let third = rig.get("/r").await;
+    assert_eq!((third.status, third.problem()), (503, "plugin-unavailable".to_owned()));
+    assert_eq!(began.elapsed().as_secs(), 5);
+    let freeing = async {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        drop(first);
+    };
+    let (fourth, ()) = tokio::join!(rig.service.forward(get()), freeing);
+    assert_eq!(fourth.status(), 200, "a stream is free again");
+}

@@ -142,10 +142,11 @@ async fn garbage_is_a_protocol_error_that_names_its_cause() {
     let rig = Rig::new();
     let (mut plugin, _link, mut news) = rig.start_raw().await;
     plugin.write(b"\x7fnonsense").await;
-    let LinkNews::Lost(LinkLost::Protocol { cause, .. }) = next_news(&mut news).await else {
+    let LinkNews::Lost(LinkLost::Protocol { cause, excerpt, .. }) = next_news(&mut news).await else {
         panic!("not lost")
     };
     assert_eq!(cause, "unknown_kind");
+    assert!(excerpt.contains("\\x7fnonsense"), "{excerpt}");
     assert!(news.recv().await.is_none(), "nothing comes after it");
 }
 

@@ -7,8 +7,9 @@ use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::UnixStream,
 };
-use toru_plugin_api::frame::{Decoder, Frame, FrameError};
+use toru_plugin_api::frame::{Decoder, Frame};
 
+use super::wire;
 use crate::link::{LinkLost, PathSocket};
 
 /// The first wait between two tries to connect (protocol section 2).
@@ -32,7 +33,7 @@ pub(super) enum ReadError {
     /// It ended between two messages or within one, or failed.
     Closed,
     /// The plugin broke the protocol.
-    Frame(FrameError),
+    Broken(LinkLost),
 }
 
 /// A message could not be written.
@@ -64,7 +65,8 @@ impl Connection {
     /// The next message. Cancel safe.
     pub(super) async fn next(&mut self) -> Result<Bytes, ReadError> {
         loop {
-            match self.decoder.decode(&mut self.input).map_err(ReadError::Frame)? {
+            let frame = self.decoder.decode(&mut self.input);
+            match frame.map_err(|error| ReadError::Broken(wire::protocol_error(&error, &self.input)))? {
                 Some(Frame::Message(text)) => return Ok(text),
                 // A decoder of version 1 gives messages only.
                 Some(_) => continue,

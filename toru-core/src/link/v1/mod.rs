@@ -31,8 +31,7 @@ use toru_plugin_api::{
 };
 
 use self::{session::Session, wire::Answer};
-use super::{LinkAnswer, LinkBody, LinkNews, LinkSetup, PathSocket, SendError, host_side::HostSide};
-use crate::routes::Permit;
+use super::{LinkAnswer, LinkBody, LinkNews, LinkSetup, PathSocket, Permit, SendError, host_side::HostSide};
 
 /// No body is larger than the message that it must fit into.
 pub(super) const MAX_BODY: usize = V1_MAX_MESSAGE as usize;

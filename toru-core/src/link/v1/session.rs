@@ -114,7 +114,7 @@ impl Session {
                         true
                     }
                     Err(ReadError::Closed) => false,
-                    Err(ReadError::Frame(error)) => return wire::protocol_error(&error),
+                    Err(ReadError::Broken(lost)) => return lost,
                 },
                 Some(job) = self.jobs.recv(), if self.asked_to_end == 0 => {
                     match self.work(job, &mut connection).await {
@@ -226,7 +226,7 @@ impl Session {
                 message = timeout_at(deadline, connection.next()) => match message {
                     Err(_) => return Outcome::Broken(JobError::TimedOut),
                     Ok(Err(ReadError::Closed)) => return Outcome::Broken(JobError::Lost),
-                    Ok(Err(ReadError::Frame(error))) => return Outcome::Over(wire::protocol_error(&error)),
+                    Ok(Err(ReadError::Broken(lost))) => return Outcome::Over(lost),
                     Ok(Ok(text)) => match wire::answer(&text) {
                         Err(lost) => return Outcome::Over(lost),
                         Ok(answer) if answer.is_for(&job.request_id) => return Outcome::Answered(answer),

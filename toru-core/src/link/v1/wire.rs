@@ -12,12 +12,10 @@ use toru_plugin_api::{
     },
 };
 
-use crate::link::LinkLost;
+use crate::link::{LinkLost, excerpt};
 
 /// The bytes of a frame before its payload.
 const LENGTH_PREFIX: usize = 4;
-/// The most bytes of an offending message that are shown (reliability.md, frames and streams).
-const EXCERPT: usize = 200;
 
 pub(super) fn init(init: &Init) -> Bytes {
     let payload = LifecycleInitPayload {
@@ -62,12 +60,17 @@ pub(super) fn answer(text: &[u8]) -> Result<Answer, LinkLost> {
     v1::parse_answer(text).map(Answer).map_err(|error: MessageError| LinkLost::Protocol {
         cause: error.cause().to_owned(),
         message: error.to_string(),
-        excerpt: text[..text.len().min(EXCERPT)].escape_ascii().to_string().chars().take(EXCERPT).collect(),
+        excerpt: excerpt(text),
     })
 }
 
-pub(super) fn protocol_error(error: &FrameError) -> LinkLost {
-    LinkLost::Protocol { cause: error.cause().to_owned(), message: error.to_string(), excerpt: String::new() }
+/// What came is no frame.
+pub(super) fn protocol_error(error: &FrameError, input: &[u8]) -> LinkLost {
+    LinkLost::Protocol {
+        cause: error.cause().to_owned(),
+        message: error.to_string(),
+        excerpt: excerpt(input),
+    }
 }
 
 impl Answer {

@@ -1,6 +1,9 @@
 //! What the application wants.
 
-use std::time::{Duration, Instant};
+use std::{
+    borrow::Borrow,
+    time::{Duration, Instant},
+};
 
 use bytes::Bytes;
 use http::{Method, StatusCode};
@@ -64,14 +67,15 @@ impl Connection {
     /// See [`OpenError`]; nothing was sent then.
     pub fn request(
         &mut self,
-        head: RequestHead,
+        head: impl Borrow<RequestHead>,
         body: OutgoingBody,
         now: Instant,
     ) -> Result<StreamId, OpenError> {
+        let head = head.borrow();
         self.check_host_open()?;
         let id = self.ids.next(|id| self.streams.contains(id));
         let offered = body == OutgoingBody::Tunnel;
-        let rest = self.queue_head(id, Head::Request(&head), body)?;
+        let rest = self.queue_head(id, Head::Request(head), body)?;
         self.ids.opened(id);
         let after = match rest {
             Rest::Nothing => AfterHead::Nothing,

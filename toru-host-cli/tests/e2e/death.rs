@@ -1,0 +1,43 @@
+//! The host's sudden end.
+
+use crate::{
+    host::Host,
+    place::{Place, version_1_plugin},
+    processes,
+};
+
+/// Plugins of version 2 that have a child in their group: one by the Rust SDK, one by `toru.py`.
+const WITH_CHILDREN: [&str; 2] = ["rust-group", "python-group"];
+
+#[tokio::test]
+async fn a_killed_host_leaves_no_process_of_its_plugins() {
+    let place = Place::new();
+    for (id, program) in [("rust-group", "./minimal"), ("python-group", "python3 main.py")] {
+        let script = format!("tail -f /dev/null & exec {program}");
+        let lines = format!("route = \"/{id}\"\nexec = [\"sh\", \"-c\", \"{script}\"]\n");
+        let folder = place.folder(id, &lines);
+        std::fs::copy(crate::place::built("minimal"), folder.join("minimal")).unwrap();
+        for file in ["main.py", "toru.py"] {
+            let source = crate::place::examples().join("hello-plugin-python").join(file);
+            std::fs::copy(source, folder.join(file)).unwrap();
+        }
+    }
+    place.install("simple-plugin-python", "simple-python");
+    place.binary("hello-v1", &version_1_plugin());
+
+    let mut host = Host::start(&place).await;
+    let client = host.client();
+    let mut left_behind = Vec::new();
+    for id in WITH_CHILDREN {
+        host.event(id, "ready").await;
+        let group = processes::of_group(client.pid(id).await);
+        assert!(group.len() >= 2, "{id} has a child: {group:?}");
+        left_behind.extend(group);
+    }
+    for id in ["simple-python", "hello-v1"] {
+        host.event(id, "ready").await;
+        left_behind.push(client.pid(id).await);
+    }
+    host.kill().await;
+    processes::await_end(left_behind).await;
+}

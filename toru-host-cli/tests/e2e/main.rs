@@ -1,0 +1,13 @@
+//! The whole system as its users have it: the `toru` binary, plugins as processes, clients on sockets.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
+
+mod client;
+mod crash;
+mod death;
+mod durability;
+mod folder;
+mod host;
+mod load;
+mod place;
+mod processes;
