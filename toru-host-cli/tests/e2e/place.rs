@@ -32,14 +32,8 @@ impl Place {
 
     /// Installs an example of the repository, a folder with a `plugin.toml`.
     pub(crate) fn install(&self, name: &str, id: &str) {
-        let folder = self.plugins().join(id);
-        fs::create_dir(&folder).unwrap();
-        for entry in fs::read_dir(examples().join(name)).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_file() {
-                fs::copy(&path, folder.join(path.file_name().unwrap())).unwrap();
-            }
-        }
+        fs::create_dir(self.plugins().join(id)).unwrap();
+        copy_into(&examples().join(name), &self.plugins().join(id));
     }
 
     /// Installs a plugin as a folder: its manifest has these lines beside the usual ones.
@@ -87,4 +81,21 @@ pub(crate) fn built(name: &str) -> PathBuf {
         path.display()
     );
     path
+}
+
+/// Copies all that lies in a folder, but what Python compiled, into one that is there.
+pub(crate) fn copy_into(from: &Path, to: &Path) {
+    for entry in fs::read_dir(from).unwrap() {
+        let path = entry.unwrap().path();
+        let target = to.join(path.file_name().unwrap());
+        if path.ends_with("__pycache__") {
+            continue;
+        }
+        if path.is_dir() {
+            fs::create_dir(&target).unwrap();
+            copy_into(&path, &target);
+        } else {
+            fs::copy(&path, &target).unwrap();
+        }
+    }
 }
