@@ -6,7 +6,7 @@ use crate::{
     processes,
 };
 
-/// Plugins of version 2 that have a child in their group: one by the Rust SDK, one by `toru.py`.
+/// Plugins of version 2 that have a child in their group: one by the Rust SDK, one by the package `toru` of the Python example.
 const WITH_CHILDREN: [&str; 2] = ["rust-group", "python-group"];
 
 #[tokio::test]
@@ -17,9 +17,11 @@ async fn a_killed_host_leaves_no_process_of_its_plugins() {
         let lines = format!("route = \"/{id}\"\nexec = [\"sh\", \"-c\", \"{script}\"]\n");
         let folder = place.folder(id, &lines);
         std::fs::copy(crate::place::built("minimal"), folder.join("minimal")).unwrap();
-        for file in ["main.py", "toru.py"] {
-            let source = crate::place::examples().join("hello-plugin-python").join(file);
-            std::fs::copy(source, folder.join(file)).unwrap();
+        for part in ["main.py", "toru"] {
+            crate::place::copy(
+                &crate::place::examples().join("hello-plugin-python").join(part),
+                &folder.join(part),
+            );
         }
     }
     place.install("simple-plugin-python", "simple-python");

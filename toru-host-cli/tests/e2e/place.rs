@@ -32,14 +32,7 @@ impl Place {
 
     /// Installs an example of the repository, a folder with a `plugin.toml`.
     pub(crate) fn install(&self, name: &str, id: &str) {
-        let folder = self.plugins().join(id);
-        fs::create_dir(&folder).unwrap();
-        for entry in fs::read_dir(examples().join(name)).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_file() {
-                fs::copy(&path, folder.join(path.file_name().unwrap())).unwrap();
-            }
-        }
+        copy(&examples().join(name), &self.plugins().join(id));
     }
 
     /// Installs a plugin as a folder: its manifest has these lines beside the usual ones.
@@ -70,6 +63,21 @@ impl Place {
 /// The examples of the repository.
 pub(crate) fn examples() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples")
+}
+
+/// Copies a file, or a folder with all that is in it but what Python caches there.
+pub(crate) fn copy(from: &Path, to: &Path) {
+    if from.is_file() {
+        fs::copy(from, to).unwrap();
+        return;
+    }
+    fs::create_dir(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let name = entry.unwrap().file_name();
+        if name != "__pycache__" {
+            copy(&from.join(&name), &to.join(&name));
+        }
+    }
 }
 
 /// The example of protocol version 1.
