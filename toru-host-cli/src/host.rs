@@ -10,7 +10,7 @@ use tokio::sync::oneshot;
 use toru_core::PluginSupervisor;
 use toru_host_axum::{AdminToken, Server};
 
-use crate::{args::Listen, failure::Failure, signals::Signals};
+use crate::{args::Listen, descriptors, failure::Failure, signals::Signals};
 
 /// Where the operator's own admin token comes from.
 pub(crate) const TOKEN_VARIABLE: &str = "TORU_ADMIN_TOKEN";
@@ -29,6 +29,7 @@ impl Host {
         data: &Path,
         listen: &Listen,
     ) -> Result<Self, Failure> {
+        descriptors::make_room();
         let (token, token_file) = admin_token(data)?;
         let supervisor = Arc::new(supervisor);
         let mut builder = Server::builder(supervisor.clone(), token);

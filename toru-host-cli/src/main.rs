@@ -6,6 +6,7 @@ mod args;
 mod build;
 mod call;
 mod check;
+mod descriptors;
 mod dev;
 mod failure;
 mod host;

@@ -17,6 +17,7 @@ use crate::{
     client::{Answer, Client, Connection, TOKEN, within},
     host::Host,
     place::Place,
+    processes,
 };
 
 /// What is asked of the system: so many clients at once get an answer each.
@@ -56,7 +57,10 @@ async fn ask_all_at_once(address: SocketAddr) -> Vec<Answer> {
     within(answers.join_all()).await
 }
 
-async fn a_thousand_clients_get_their_answers(mut host: Host) {
+#[tokio::test]
+async fn a_thousand_clients_at_once_are_answered_and_the_plugin_sees_at_most_128() {
+    let place = place_with_gauge();
+    let mut host = Host::start(&place).await;
     host.event("gauge", "ready").await;
     let answers = ask_all_at_once(host.address()).await;
     let refused: Vec<_> = answers.iter().filter(|answer| answer.status != 200).collect();
@@ -68,18 +72,27 @@ async fn a_thousand_clients_get_their_answers(mut host: Host) {
     assert_eq!(host.stop().await.code(), Some(0));
 }
 
-#[tokio::test]
-async fn a_thousand_clients_at_once_are_answered_and_the_plugin_sees_at_most_128() {
-    let place = place_with_gauge();
-    a_thousand_clients_get_their_answers(Host::start(&place).await).await;
-}
+/// The connections that a host accepts by default.
+const ALL_CONNECTIONS: usize = 1_024;
 
 #[tokio::test]
-async fn the_usual_soft_limit_of_1024_descriptors_is_no_limit() {
+async fn a_host_full_of_connections_starts_plugins_under_the_usual_limit_of_descriptors() {
     let place = place_with_gauge();
     let mut command = Command::new("sh");
     command.args(["-c", "ulimit -Sn 1024; exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_toru")]);
-    a_thousand_clients_get_their_answers(Host::start_by(command, &place).await).await;
+    let mut host = Host::start_by(command, &place).await;
+    host.event("gauge", "ready").await;
+    let pid = host.client().pid("gauge").await;
+    let mut connections = connect(host.address(), ALL_CONNECTIONS).await;
+    // The last is one of those that are kept for administration; its answer says that all are accepted.
+    let admin = connections.last_mut().unwrap();
+    assert_eq!(within(admin.try_get("/api/plugins")).await.unwrap().status, 200);
+    assert!(processes::descriptors_of(host.pid()) > ALL_CONNECTIONS, "none was closed for another");
+    processes::kill(pid);
+    host.event("gauge", "crashed (signal 9)").await;
+    host.event("gauge", "ready").await;
+    drop(connections);
+    assert_eq!(host.stop().await.code(), Some(0));
 }
 
 #[tokio::test]

@@ -27,6 +27,11 @@ pub(crate) fn of_programs_below(folder: &Path) -> Vec<i32> {
         .collect()
 }
 
+/// How many descriptors a process has.
+pub(crate) fn descriptors_of(pid: i32) -> usize {
+    fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count()
+}
+
 /// Waits for the end of processes that are nobody's children here. One that ended already has.
 pub(crate) async fn await_end(pids: Vec<i32>) {
     let wait = move || {
