@@ -234,7 +234,7 @@ async fn wait_for_room(stream: &Stream) {
         let room = stream.shared.room.notified();
         {
             let mut state = stream.shared.lock();
-            if state.connection.has_room() || !state.is_live(stream.key) {
+            if !state.is_live(stream.key) || state.finds_room() {
                 return;
             }
         }

@@ -5,6 +5,7 @@
 mod bodies;
 mod ends;
 mod requests;
+mod waits;
 mod wire;
 
 use std::{

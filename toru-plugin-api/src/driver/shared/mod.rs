@@ -4,6 +4,7 @@ mod inbox;
 mod slot;
 mod stream;
 mod streams;
+mod waits;
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -22,10 +23,12 @@ use crate::{
 };
 use inbox::Inbox;
 use slot::Slot;
+use waits::Awaited;
 
 pub(super) use inbox::Taken;
 pub(super) use slot::{Answer, SendState, StreamKey};
 pub(super) use stream::{ResetOnDrop, Stream};
+pub(super) use waits::Arrived;
 
 /// What is told of a request whose body the client owes for too long.
 const BODY_STALLED: &str = "the rest of the body did not come in time";
@@ -86,6 +89,7 @@ pub(super) struct State {
     kv_answers: VecDeque<(StreamKey, Result<KvAnswer, KvError>)>,
     /// To be woken once the lock is free.
     wakes: Vec<Waker>,
+    awaited: Awaited,
     /// The driver, while it sleeps.
     driver: Option<Waker>,
     /// The driver runs or will: it need not be woken.
@@ -105,6 +109,7 @@ impl State {
             inbox: Inbox::default(),
             kv_answers: VecDeque::new(),
             wakes: Vec::new(),
+            awaited: Awaited::default(),
             driver: None,
             driver_awake: false,
             commanded: false,
