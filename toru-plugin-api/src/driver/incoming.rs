@@ -215,13 +215,11 @@ where
             Ok(())
         }
         Poll::Ready(Chunk::Failed(_)) => Err(BodyFailed),
-        Poll::Ready(Chunk::Data(bytes)) => {
+        first => {
             begin(stream, head, OutgoingBody::Stream);
-            pump::send(stream, bytes, false);
-            pump(stream, body).await.map_err(|_| BodyFailed)
-        }
-        Poll::Pending | Poll::Ready(Chunk::Unwanted) => {
-            begin(stream, head, OutgoingBody::Stream);
+            if let Poll::Ready(Chunk::Data(bytes)) = first {
+                pump::send(stream, bytes, false);
+            }
             pump(stream, body).await.map_err(|_| BodyFailed)
         }
     }
@@ -245,9 +243,10 @@ async fn wait_for_room(stream: &Stream) {
 fn begin(stream: &Stream, head: ResponseHead, body: OutgoingBody) {
     let key = stream.key;
     stream.shared.command(|state| {
-        if state.is_live(key) {
-            // A stream that ended meanwhile has nobody to answer.
-            let _ = state.connection.respond(key.id, head, body, now());
+        // A stream that ended meanwhile has nobody to answer. One that this answer cannot be sent on has been reset, and
+        // who sends or reads on it is told.
+        if state.is_live(key) && state.connection.respond(key.id, head, body, now()).is_err() {
+            state.reset(key, ResetCode::INTERNAL);
         }
     });
 }

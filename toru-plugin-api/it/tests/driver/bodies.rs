@@ -210,3 +210,16 @@ async fn stalled_client_body_is_the_clients_fault() {
     let error = asking.await.unwrap().unwrap_err();
     assert!(matches!(error, RequestError::Body(_)), "{error}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn answer_that_cannot_be_sent_ends_its_producer() {
+    let (host, mut plugin) = pair().await;
+    let asking = host.spawn_get("/");
+    let request = plugin.accept().await;
+    let mut head = ok();
+    head.headers.insert("x-huge", "x".repeat(2 << 20).parse().unwrap());
+    let (_producer, body) = channel();
+    tokio::time::timeout(Duration::from_secs(1), request.responder.respond(head, body)).await.unwrap();
+    let error = asking.await.unwrap().unwrap_err();
+    assert!(matches!(error, RequestError::Reset(ResetCode::INTERNAL)), "{error}");
+}
