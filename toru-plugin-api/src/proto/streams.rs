@@ -14,6 +14,7 @@ pub(super) struct Streams {
     table: HashMap<StreamId, Stream, BuildHasherDefault<NumberHasher>>,
     own: usize,
     peer: usize,
+    most_own: usize,
 }
 
 impl Streams {
@@ -27,12 +28,18 @@ impl Streams {
         self.peer
     }
 
+    /// The most streams of this side that were open at once.
+    pub(super) fn most_own(&self) -> usize {
+        self.most_own
+    }
+
     pub(super) fn contains(&self, id: StreamId) -> bool {
         self.table.contains_key(&id)
     }
 
     pub(super) fn insert(&mut self, id: StreamId, own: bool, stream: Stream) -> &mut Stream {
         *self.count(own) += 1;
+        self.most_own = self.most_own.max(self.own);
         self.table.entry(id).insert_entry(stream).into_mut()
     }
 
