@@ -53,8 +53,10 @@ impl Connection {
             (Side::Host, Parsed::Log(log)) => self.tell(Event::Log(log)),
             (Side::Host, Parsed::Event(event)) => self.tell(Event::Plugin(event)),
             (Side::Host, Parsed::Draining(draining)) => {
-                self.draining = true;
-                self.tell(Event::Draining(draining))
+                if !std::mem::replace(&mut self.draining, true) {
+                    self.events.push_back(Event::Draining(draining));
+                }
+                Ok(())
             }
             (Side::Plugin, Parsed::Shutdown(shutdown)) => {
                 (self.draining, self.shutdown) = (true, true);
