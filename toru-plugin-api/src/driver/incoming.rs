@@ -28,7 +28,7 @@ use crate::{
 };
 
 /// What the peer starts, in order. Requests and calls that are not taken are bounded by this side's `max_streams`, log
-/// records and events by 1,024 (more are dropped and counted). Dropped, it has requests refused and KV calls
+/// records and events by 1,024 and 4 MiB (more are dropped and counted), pongs by the latest. Dropped, it has requests refused and KV calls
 /// answered `unavailable`.
 #[derive(Debug)]
 pub struct Incoming {

@@ -4,6 +4,7 @@
 
 mod bodies;
 mod ends;
+mod floods;
 mod requests;
 mod waits;
 mod wire;
