@@ -7,7 +7,7 @@ mod streams;
 mod waits;
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::VecDeque,
     sync::{Mutex, MutexGuard, PoisonError},
     task::{Context, Waker},
     time::Instant,
@@ -19,7 +19,7 @@ use super::RequestError;
 use crate::{
     frame::{ResetCode, StreamId},
     message::kv::{KvAnswer, KvError, KvErrorCode},
-    proto::{Connection, Event, Phase},
+    proto::{Connection, Event, Phase, StreamMap},
 };
 use inbox::Inbox;
 use slot::Slot;
@@ -81,7 +81,7 @@ impl Shared {
 #[derive(Debug)]
 pub(super) struct State {
     pub(super) connection: Connection,
-    slots: HashMap<StreamId, Slot>,
+    slots: StreamMap<Slot>,
     /// The generation of the last slot that was made.
     generation: u64,
     inbox: Inbox,
@@ -104,7 +104,7 @@ impl State {
     fn new(connection: Connection) -> Self {
         Self {
             connection,
-            slots: HashMap::new(),
+            slots: StreamMap::default(),
             generation: 0,
             inbox: Inbox::default(),
             kv_answers: VecDeque::new(),

@@ -259,6 +259,12 @@ impl Connection {
         self.check_call_open() == Err(OpenError::Full)
     }
 
+    /// Whether [`poll_transmit`](Self::poll_transmit) has something to write.
+    #[must_use]
+    pub fn wants_transmit(&self) -> bool {
+        self.queue.is_waiting()
+    }
+
     /// Whether the stream has no bytes queued in its sending direction: the next chunk may be taken from its
     /// source.
     #[must_use]
