@@ -169,20 +169,33 @@ impl Plugin {
 
     /// Copies the example into this folder, which is made.
     fn install(self, folder: &Path) -> Outcome<()> {
-        fs::create_dir_all(folder)?;
         let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-        let (source, files): (_, &[&str]) = match self {
-            Self::Rust => ("hello-plugin-rust", &["plugin.toml", "bundle.js"]),
-            Self::Python => ("hello-plugin-python", &["plugin.toml", "bundle.js", "main.py", "toru.py"]),
-        };
-        for file in files {
-            fs::copy(examples.join(source).join(file), folder.join(file))?;
+        match self {
+            Self::Rust => {
+                fs::create_dir_all(folder)?;
+                for file in ["plugin.toml", "bundle.js"] {
+                    fs::copy(examples.join("hello-plugin-rust").join(file), folder.join(file))?;
+                }
+                fs::copy(built("hello-plugin-rust")?, folder.join("hello-plugin-rust"))?;
+                Ok(())
+            }
+            Self::Python => copy_folder(&examples.join("hello-plugin-python"), folder),
         }
-        if self == Self::Rust {
-            fs::copy(built("hello-plugin-rust")?, folder.join("hello-plugin-rust"))?;
-        }
-        Ok(())
     }
+}
+
+fn copy_folder(from: &Path, to: &Path) -> Outcome<()> {
+    fs::create_dir_all(to)?;
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        let (path, copy) = (entry.path(), to.join(entry.file_name()));
+        if path.is_dir() {
+            copy_folder(&path, &copy)?;
+        } else {
+            fs::copy(path, copy)?;
+        }
+    }
+    Ok(())
 }
 
 pub(crate) fn toru_json() -> Outcome<System> {
