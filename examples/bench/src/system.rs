@@ -151,6 +151,22 @@ fn wait_until_it_accepts(authority: &str) -> Outcome<()> {
     Err(format!("nothing accepts at {authority}").into())
 }
 
+/// Copies a file, or the files of a folder.
+fn copy(from: &Path, to: &Path) -> Outcome<()> {
+    if from.is_file() {
+        fs::copy(from, to)?;
+        return Ok(());
+    }
+    fs::create_dir(to)?;
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        if entry.file_type()?.is_file() {
+            fs::copy(entry.path(), to.join(entry.file_name()))?;
+        }
+    }
+    Ok(())
+}
+
 /// An example plugin, as it is installed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Plugin {
@@ -169,33 +185,20 @@ impl Plugin {
 
     /// Copies the example into this folder, which is made.
     fn install(self, folder: &Path) -> Outcome<()> {
+        fs::create_dir_all(folder)?;
         let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-        match self {
-            Self::Rust => {
-                fs::create_dir_all(folder)?;
-                for file in ["plugin.toml", "bundle.js"] {
-                    fs::copy(examples.join("hello-plugin-rust").join(file), folder.join(file))?;
-                }
-                fs::copy(built("hello-plugin-rust")?, folder.join("hello-plugin-rust"))?;
-                Ok(())
-            }
-            Self::Python => copy_folder(&examples.join("hello-plugin-python"), folder),
+        let (source, files): (_, &[&str]) = match self {
+            Self::Rust => ("hello-plugin-rust", &["plugin.toml", "bundle.js"]),
+            Self::Python => ("hello-plugin-python", &["plugin.toml", "bundle.js", "main.py", "toru"]),
+        };
+        for file in files {
+            copy(&examples.join(source).join(file), &folder.join(file))?;
         }
-    }
-}
-
-fn copy_folder(from: &Path, to: &Path) -> Outcome<()> {
-    fs::create_dir_all(to)?;
-    for entry in fs::read_dir(from)? {
-        let entry = entry?;
-        let (path, copy) = (entry.path(), to.join(entry.file_name()));
-        if path.is_dir() {
-            copy_folder(&path, &copy)?;
-        } else {
-            fs::copy(path, copy)?;
+        if self == Self::Rust {
+            fs::copy(built("hello-plugin-rust")?, folder.join("hello-plugin-rust"))?;
         }
+        Ok(())
     }
-    Ok(())
 }
 
 pub(crate) fn toru_json() -> Outcome<System> {

@@ -1,7 +1,8 @@
 """The Toru plugin protocol, version 2, on the standard library alone.
 
-Read it in this order: `frames` (bytes and frames), `heads` and `messages` (what frames mean), `connection` (the rules
-of a link, without I/O), `plugin` (what a handler works with), `driver` (asyncio). Copy this folder beside your own plugin.
+Copy this folder beside your own plugin. To read it, take `frames` (bytes and frames), `heads` and `messages` (what they
+mean), `stream` and `connection` (the rules of a link, without I/O), `plugin` (what a handler works with), and `driver`
+(asyncio) in this order.
 """
 
 from .driver import run

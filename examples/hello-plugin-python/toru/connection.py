@@ -6,47 +6,18 @@ docs/plugins/PROTOCOL.md says why each rule is there.
 from collections import deque
 
 from . import messages
-from .frames import ANSWER, DEFAULTS, DONE, INTERNAL, MAX_WINDOW, REFUSED
+from .frames import ANSWER, DEFAULTS, DONE, INTERNAL, LENGTH, MAX_WINDOW, REFUSED
 from .frames import Credit, Decoder, Message, ProtocolError, Reset, data_prefix, encode
-from .heads import MAX_INLINE, SWITCHING_PROTOCOLS, decode_head, is_status, response_head
+from .heads import MAX_INLINE, SWITCHING_PROTOCOLS, decode_head, response_head
 from .messages import bytes_field
+from .stream import ENDED, HEAD_DUE, OPEN, Numbers, Stream, StreamEnded
 
 PROTOCOL = 2
-MAX_STREAM_NUMBER = 2**32 - 1
 SHARED_TURN = 64 << 10  # of one DATA frame while other streams wait for their turn
 TRANSMIT_BUDGET = 256 << 10  # of one `transmit`, so that credit and resets come between
 MAX_QUEUED = 1 << 20  # of messages that wait for the socket; more wait at their source
 MAX_CALLS_IN_WORK = 4 << 20  # bytes of values in the host's calls that were not answered yet
-SMALL = 4 << 10  # pieces of a body below this are joined while they wait for their reader
 TOLD_UNKNOWN = 64  # kinds of unknown messages that are told of, each once
-
-# How far a direction of a stream is.
-HEAD_DUE, OPEN, ENDED = "head", "open", "ended"
-
-
-class StreamEnded(Exception):
-    """The stream was reset, or has ended: there is nobody to read from or to write to."""
-
-
-class Stream:
-    """A request or a call, and its answer: two directions, each with a state and credit of its own."""
-
-    def __init__(self, number, sending, receiving, credit, window):
-        self.number, self.sending, self.receiving = number, sending, receiving
-        # To send: what the peer may get, and what waits for that.
-        self.credit, self.unsent, self.finishing, self.in_turn = credit, deque(), False, False
-        # To receive: what may still come, what waits for its reader, what was read and not yet acknowledged.
-        self.allowed, self.unread, self.consumed = window, [], 0
-        # reading: the handler wants the body. cut: what came of it is not all. reset_sent: this side gave up and
-        # waits for the peer's end. muted: the handler is not told of the stream any more.
-        self.reading, self.cut, self.reset_sent, self.muted = True, False, False, False
-        self.offers_upgrade, self.is_kv, self.in_work = False, False, 0
-
-    def is_over(self):
-        return self.sending == self.receiving == ENDED
-
-    def can_write(self):
-        return self.sending == OPEN and (self.finishing if not self.unsent else self.credit > 0)
 
 
 class Connection:
@@ -60,8 +31,7 @@ class Connection:
         self.pong = {"status": "ok"}
         self.events = []
         self.streams = {}  # those with a direction that has not ended, by number
-        self.last = {"own": None, "peer": None}  # the last number that either side opened
-        self.opened = {"own": 0, "peer": 0}  # how many of those streams there are
+        self.numbers = Numbers()
         self.queue, self.queued, self.forced = [], 0, 0  # frames but DATA; their bytes; those the host forced
         self.turns = deque()  # streams with DATA that may go
         self.in_work = 0
@@ -140,10 +110,9 @@ class Connection:
         if end:
             stream.receiving = ENDED
         if stream.reading:
-            if data:
-                keep(stream.unread, data)
+            stream.keep(data)
             self.events.append(("readable", stream))
-        elif not stream.reset_sent:
+        else:
             self.consume(stream, len(data))
         self.forget_if_over(stream)
 
@@ -251,17 +220,14 @@ class Connection:
 
     def can_call(self):
         """Whether the host has a place for one more call."""
-        return self.phase in ("deciding", "open") and self.opened["own"] < self.peer["max_streams"]
+        return self.phase in ("deciding", "open") and self.numbers.open["own"] < self.peer["max_streams"]
 
     def call(self, payload):
         """Opens a stream by a KV call; its answer, or the end of the stream, comes as an event."""
-        number = 2 if self.last["own"] is None else self.last["own"] + 2 & MAX_STREAM_NUMBER
-        while number in self.streams or number == 0:
-            number = number + 2 & MAX_STREAM_NUMBER
+        number = self.numbers.next(self.streams)
         frame = messages.encode("kv", payload, number)
-        if len(frame) - 4 > self.peer["max_message"]:
+        if not self.fits(frame):
             raise messages.KvError("too_large", "the call is larger than the host accepts")
-        self.last["own"] = number
         self.push(frame)
         stream = self.open(number, ENDED, HEAD_DUE)
         stream.is_kv = True
@@ -276,33 +242,41 @@ class Connection:
         if "bad" in response_head(status, headers, body):
             raise ValueError(f"{status} {headers} is no head of an answer")
         head = {"action": "response", "status": status, "headers": headers}
-        whole = None
-        if isinstance(body, bytes):
-            streams = "streams" in self.in_force
-            fits = len(body) <= (min(MAX_INLINE, self.peer["window"]) if streams else MAX_INLINE)
-            inline = messages.encode("http", {**head, **bytes_field("body", body)}, stream.number) if fits else b""
-            if fits and len(inline) - 4 <= self.peer["max_message"]:
-                return self.answer(stream, inline)
-            if not streams:
-                raise ValueError("the body is larger than the host accepts")
-            body, whole = "stream", body
-        frame = messages.encode("http", {**head, "body_stream": True} if body == "stream" else head, stream.number)
-        if len(frame) - 4 > self.peer["max_message"]:
-            raise ValueError("the head is larger than the host accepts")
         if body is None:
+            return self.answer(stream, self.head_frame(stream, head))
+        if body in ("stream", "tunnel"):
+            return self.begin(stream, {**head, "body_stream": True} if body == "stream" else head)
+        frame = self.inline_frame(stream, head, body)
+        if frame:
             return self.answer(stream, frame)
-        self.push(frame)
+        if "streams" not in self.in_force:
+            raise ValueError("the body is larger than the host accepts")
+        self.begin(stream, {**head, "body_stream": True})
+        self.send(stream, body)
+        self.finish(stream)
+
+    def begin(self, stream, head):
+        self.push(self.head_frame(stream, head))
         stream.sending = OPEN
-        if whole is not None:
-            self.send(stream, whole)
-            self.finish(stream)
+
+    def head_frame(self, stream, head):
+        frame = messages.encode("http", head, stream.number)
+        if not self.fits(frame):
+            raise ValueError("the head is larger than the host accepts")
+        return frame
+
+    def inline_frame(self, stream, head, body):
+        """The answer with its whole body inside, or None where that is too large."""
+        if len(body) > MAX_INLINE or ("streams" in self.in_force and len(body) > self.peer["window"]):
+            return None
+        frame = messages.encode("http", {**head, **bytes_field("body", body)}, stream.number)
+        return frame if self.fits(frame) else None
 
     def send(self, stream, data):
         """The next bytes of a body. Give more once the event "writable" says that they are sent."""
         if stream.sending != OPEN or stream.finishing:
             raise StreamEnded
-        if data:
-            stream.unsent.append(memoryview(data))
+        stream.add(data)
         self.schedule(stream)
 
     def finish(self, stream):
@@ -319,7 +293,7 @@ class Connection:
             return self.answer_error(stream, answer.code, str(answer))
         value = answer["value"]
         frame = messages.encode("kv", {"value": None} if value is None else bytes_field("value", value), stream.number)
-        if len(frame) - 4 > self.peer["max_message"]:
+        if not self.fits(frame):
             return self.answer_error(stream, "too_large", "the value is larger than the host accepts")
         self.answer(stream, frame)
 
@@ -327,8 +301,7 @@ class Connection:
         """What has come of a body, and whether that was all. What is taken is acknowledged."""
         if stream.cut or stream.muted:
             raise StreamEnded
-        data = b"".join(stream.unread)
-        stream.unread.clear()
+        data = stream.read()
         self.consume(stream, len(data))
         return data, stream.receiving == ENDED
 
@@ -336,8 +309,7 @@ class Connection:
         """The rest of a request's body is not wanted; the answer goes on."""
         if stream.reading:
             stream.reading = False
-            self.consume(stream, sum(map(len, stream.unread)))
-            stream.unread.clear()
+            self.consume(stream, len(stream.read()))
 
     def reset(self, stream, code):
         """Gives the stream up. It keeps its place until the host's end comes."""
@@ -345,16 +317,18 @@ class Connection:
             return
         stream.muted, stream.reading = True, False
         stream.unread.clear()
+        stream.unsent.clear()
         # Before `ready` a plugin sends no RESET: the call is left to its answer.
         if self.phase != "deciding":
             stream.reset_sent, stream.sending = True, ENDED
-            self.push(encode(Reset(stream.number, code)))
+            self.force(encode(Reset(stream.number, code)))
         self.forget_if_over(stream)
 
     def notice(self, kind, payload):
-        """A log record or an event. Dropped while too much waits for the socket: it never blocks."""
-        if self.phase in ("deciding", "open") and self.has_room():
-            self.push(messages.encode(kind, payload))
+        """A log record or an event. Dropped where it is too large or too much waits: it never blocks."""
+        frame = messages.encode(kind, payload)
+        if self.phase in ("deciding", "open") and self.has_room() and self.fits(frame):
+            self.push(frame)
 
     def drain(self, reason):
         """No new streams please: a successor is to be started."""
@@ -376,8 +350,8 @@ class Connection:
             stream.in_turn = False
             if not stream.can_write():
                 continue
-            data = self.take_unsent(stream, SHARED_TURN if self.turns else TRANSMIT_BUDGET)
-            end = stream.finishing and not stream.unsent
+            limit = SHARED_TURN if self.turns else TRANSMIT_BUDGET
+            data, end = stream.take(min(limit, self.peer["max_data"]))
             out += data_prefix(stream.number, end, len(data)), data
             size += len(data)
             if end:
@@ -388,22 +362,12 @@ class Connection:
             self.schedule(stream)
         return b"".join(out)
 
-    def take_unsent(self, stream, limit):
-        if not stream.unsent:
-            return b""
-        data = stream.unsent.popleft()
-        size = min(len(data), stream.credit, self.peer["max_data"], limit)
-        if size < len(data):
-            stream.unsent.appendleft(data[size:])
-        stream.credit -= size
-        return data[:size]
-
     # ------------------------------------------------------------------------------------ streams
 
     def open(self, number, sending, receiving):
         stream = Stream(number, sending, receiving, self.peer["window"], self.limits["window"])
         self.streams[number] = stream
-        self.opened[opener(number)] += 1
+        self.numbers.opened(number)
         return stream
 
     def admit(self, number):
@@ -412,22 +376,16 @@ class Connection:
             raise ProtocolError("stream_parity")
         if number in self.streams:
             raise ProtocolError("stream_in_use")
-        if self.is_forgotten(number):
+        if self.numbers.is_forgotten(number):
             raise ProtocolError("stream_forgotten")
-        if self.opened["peer"] >= self.limits["max_streams"]:
+        if self.numbers.open["peer"] >= self.limits["max_streams"]:
             raise ProtocolError("too_many_streams")
-        self.last["peer"] = number
-
-    def is_forgotten(self, number):
-        """Of a number that is not open: whether its opener has come to it already."""
-        last = self.last[opener(number)]
-        return last is not None and not is_after(number, last)
 
     def refuse_absent(self, number):
-        raise ProtocolError("stream_forgotten" if self.is_forgotten(number) else "stream_not_opened")
+        raise ProtocolError("stream_forgotten" if self.numbers.is_forgotten(number) else "stream_not_opened")
 
     def ignore_forgotten(self, number):
-        if not self.is_forgotten(number):
+        if not self.numbers.is_forgotten(number):
             raise ProtocolError("stream_not_opened")
 
     def awaiting_answer(self, number):
@@ -468,14 +426,14 @@ class Connection:
     def forget_if_over(self, stream):
         if stream.is_over() and self.streams.get(stream.number) is stream:
             del self.streams[stream.number]
-            self.opened[opener(stream.number)] -= 1
+            self.numbers.closed(stream.number)
             self.in_work -= stream.in_work
             self.accept_own_limits()
             self.events.append(("forgotten", stream))
 
     def accept_own_limits(self):
         """From `ready` on, but for answers to calls that were made under the defaults."""
-        if self.phase == "open" and not self.opened["own"]:
+        if self.phase == "open" and not self.numbers.open["own"]:
             self.decoder.max_message = self.limits["max_message"]
 
     def schedule(self, stream):
@@ -484,12 +442,11 @@ class Connection:
             self.turns.append(stream)
 
     def consume(self, stream, size):
-        """Returns credit once half of the window was read."""
-        stream.consumed += size
-        if stream.receiving == OPEN and not stream.reset_sent and stream.consumed * 2 >= self.limits["window"]:
-            self.force(encode(Credit(stream.number, stream.consumed)))
-            stream.allowed += stream.consumed
-            stream.consumed = 0
+        if due := stream.credit_due(size):
+            self.force(encode(Credit(stream.number, due)))
+
+    def fits(self, frame):
+        return len(frame) - LENGTH <= self.peer["max_message"]
 
     def push(self, frame):
         self.queue.append(frame)
@@ -504,20 +461,3 @@ class Connection:
         if what not in self.unknown and len(self.unknown) < TOLD_UNKNOWN:
             self.unknown.add(what)
             self.events.append(("unknown", what))
-
-
-def opener(number):
-    return "peer" if number % 2 else "own"
-
-
-def is_after(number, last):
-    """In serial-number arithmetic (RFC 1982)."""
-    return 0 < (number - last) % 2**32 < 2**31
-
-
-def keep(pieces, data):
-    """Appends a piece; small ones are joined, so that a window bounds memory however it was cut."""
-    if pieces and len(pieces[-1]) + len(data) <= SMALL:
-        pieces[-1] += data
-    else:
-        pieces.append(data)

@@ -7,19 +7,20 @@ import socket
 import sys
 import traceback
 
-from .connection import ENDED, HEAD_DUE, OPEN, Connection, StreamEnded
+from .connection import Connection
 from .frames import CANCELLED, INTERNAL, TIMED_OUT, ProtocolError
 from .heads import MAX_INLINE, SWITCHING_PROTOCOLS
 from .messages import KvError
-from .plugin import Body, Plugin, Refused, Request, Response
+from .plugin import Body, Plugin, Refused, Request, as_bytes
+from .stream import ENDED, HEAD_DUE, StreamEnded
 
 KV_TIMEOUT = 5.0  # seconds
 
 
 class Driver(asyncio.Protocol):
-    def __init__(self, handler, start=None, kv=None, connection=None):
+    def __init__(self, handler, start=None, kv=None):
         self.handler, self.start, self.kv_handler = handler, start, kv
-        self.connection, self.plugin = connection or Connection(), Plugin(self)
+        self.connection, self.plugin = Connection(), Plugin(self)
         self.loop = asyncio.get_running_loop()
         self.ended = self.loop.create_future()  # -> whether in good order
         self.tasks, self.answers, self.waiting = {}, {}, {}
@@ -80,7 +81,7 @@ class Driver(asyncio.Protocol):
     def is_done(self):
         """Whether the host has said shutdown, or was refused, and all is answered and written."""
         connection = self.connection
-        over = connection.phase == "refused" or (connection.draining and not connection.opened["peer"])
+        over = connection.phase == "refused" or (connection.draining and not connection.numbers.open["peer"])
         return over and not connection.queued and self.is_writable
 
     # -- what coroutines wait for
@@ -111,8 +112,8 @@ class Driver(asyncio.Protocol):
 
     def on_request(self, stream, head):
         body = head["body"]
-        request = Request(head, Body(self, stream, None if stream.receiving == OPEN else body or b""))
-        self.spawn(stream, self.serve(stream, request))
+        whole = None if body in ("stream", "tunnel") else body or b""
+        self.spawn(stream, self.serve(stream, Request(head, Body(self, stream, whole))))
 
     def on_kv_call(self, stream, call):
         self.spawn(stream, self.serve_kv(stream, call))
@@ -160,7 +161,7 @@ class Driver(asyncio.Protocol):
             self.connection.refuse(refusal.code, str(refusal))
         except Exception as error:
             traceback.print_exc()
-            self.connection.refuse("start_failed", f"{type(error).__name__}: {error}")
+            self.connection.refuse("init_failed", f"{type(error).__name__}: {error}")
 
     async def serve(self, stream, request):
         connection = self.connection
@@ -203,18 +204,17 @@ class Driver(asyncio.Protocol):
         connection.finish(stream)
 
     async def serve_kv(self, stream, call):
-        if self.kv_handler is None:
-            answer = KvError("unknown_action", "this plugin answers no KV calls")
-        else:
-            try:
-                answer = {"value": await self.kv_handler(call, self.plugin)}
-            except KvError as error:
-                answer = error
-            except Exception:
-                traceback.print_exc()
-                answer = KvError("unavailable", "the plugin failed")
-        await self.room()
-        self.connection.answer_call(stream, answer)
+        try:
+            if self.kv_handler is None:
+                raise KvError("unknown_action", "this plugin answers no KV calls")
+            answer = {"value": as_bytes(await self.kv_handler(call, self.plugin))}
+            await self.room()
+            self.connection.answer_call(stream, answer)
+        except KvError as error:
+            self.connection.answer_call(stream, error)
+        except Exception:
+            traceback.print_exc()
+            self.connection.answer_call(stream, KvError("unavailable", "the plugin failed"))
 
     # -- what the plugin asks of the host
 
@@ -267,7 +267,8 @@ def run(handler, start=None, kv=None):
 
     `async handler(request, plugin)` gives a Response. `async start(plugin)` is called before the first request,
     and may raise Refused. `async kv(call, plugin)` answers the host's KV calls: it gets a dictionary with
-    `action`, `key` and, for set, `value`, and gives the value or None.
+    `action`, `key` and, for set, `value`, and gives the value or None. All of them share one event loop: what
+    blocks belongs into `asyncio.to_thread`.
     """
     if "TORU_PLUGIN_FD" not in os.environ:
         sys.exit("this is a Toru plugin: start it by `toru dev .` in its folder")

@@ -36,9 +36,7 @@ def parse_json(data):
         raise ProtocolError("not_utf8") from None
     check_depth(text)
     try:
-        value = json.loads(
-            text, object_pairs_hook=to_object, parse_constant=refuse_constant, parse_int=to_integer
-        )
+        value = DECODER.decode(text)
     except ValueError as error:
         raise ProtocolError("not_json", str(error)) from None
     if not isinstance(value, dict):
@@ -63,6 +61,10 @@ def refuse_constant(name):
 def to_integer(digits):
     # Python refuses long integers with an error that says nothing of JSON.
     return int(digits) if len(digits) <= MAX_INTEGER_DIGITS else float(digits)
+
+
+DECODER = json.JSONDecoder(object_pairs_hook=to_object, parse_constant=refuse_constant, parse_int=to_integer)
+ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 
 
 def check_depth(text):
@@ -377,7 +379,7 @@ def encode(kind, payload, stream=None):
     message = {"type": kind, "payload": payload}
     if stream is not None:
         message["request_id"] = str(stream)
-    content = json.dumps(message, ensure_ascii=False, separators=(",", ":")).encode()
+    content = ENCODER.encode(message).encode()
     return struct.pack(">I", len(content)) + content
 
 
@@ -388,6 +390,6 @@ def bytes_field(name, value):
         plain = value.decode()
     except UnicodeDecodeError:
         plain = None
-    if plain is not None and len(json.dumps(plain, ensure_ascii=False).encode()) - 2 <= coded_size:
+    if plain is not None and len(ENCODER.encode(plain).encode()) - 2 <= coded_size:
         return {name: plain}
     return {name + "_base64": base64.b64encode(value).decode()}

@@ -18,11 +18,18 @@ class Response:
     def __init__(self, status=200, headers=(), body=b""):
         pairs = headers.items() if isinstance(headers, dict) else headers
         self.status, self.headers = status, [[name.lower(), value] for name, value in pairs]
-        self.body = body.encode() if isinstance(body, str) else body
+        self.body = as_bytes(body)
         if bad := response_head(self.status, self.headers, None).get("bad"):
             raise ValueError(f"{bad}: {self.status} {self.headers}")
         if status == SWITCHING_PROTOCOLS and isinstance(self.body, bytes):
             raise ValueError("the body of a 101 is an async iterator: what this side sends")
+
+
+def as_bytes(value):
+    """Text as UTF-8, anything like bytes as bytes; the rest as it is."""
+    if isinstance(value, str):
+        return value.encode()
+    return bytes(value) if isinstance(value, (bytearray, memoryview)) else value
 
 
 class Body:
@@ -36,10 +43,9 @@ class Body:
         self.driver, self.stream, self.whole = driver, stream, whole
 
     async def __aiter__(self):
-        if self.whole is not None:
+        if self.whole:
             yield self.whole
-            return
-        ended = False
+        ended = self.whole is not None
         while not ended:
             data, ended = self.driver.connection.read(self.stream)
             self.driver.wake()
@@ -72,7 +78,7 @@ class Kv:
     async def set(self, key, value, ttl_ms=None):
         """Once it returns, the bytes are on the host's disk."""
         expiry = {} if ttl_ms is None else {"ttl_ms": ttl_ms}
-        await self.driver.call({"action": "set", "key": key, **bytes_field("value", value), **expiry}, "ok")
+        await self.driver.call({"action": "set", "key": key, **bytes_field("value", as_bytes(value)), **expiry}, "ok")
 
     async def delete(self, key):
         """Whether there was such a key."""
@@ -106,6 +112,11 @@ class Plugin:
     def event(self, name, **details):
         """An event; the host stores it as `plugin.<name>`."""
         self.driver.notice("event", {"name": name, "details": details})
+
+    def drain(self, reason):
+        """This process is to be replaced: no new requests, please. To end after it is no crash."""
+        self.driver.connection.drain(reason)
+        self.driver.wake()
 
     def degraded(self, detail):
         """What pings are answered with from now on; None: all is well."""

@@ -169,19 +169,22 @@ impl Task {
 
     /// Stores the operator's wish, and follows it.
     async fn want(&mut self, wish: Wish, reply: oneshot::Sender<Result<(), CommandError>>) {
-        let outcome = match self.host.states.set_enabled(&self.id, wish == Wish::Up).await {
-            Ok(()) => {
-                if self.machine.is_idle() {
-                    // What was wrong may have been put right since the last look.
-                    self.found = None;
-                }
-                self.step(Input::Want(wish)).await;
-                Ok(())
-            }
-            Err(error) => Err(CommandError::Store(error)),
-        };
+        let outcome = self.try_want(wish).await;
         // Whoever asked may have stopped waiting.
         let _ = reply.send(outcome);
+    }
+
+    async fn try_want(&mut self, wish: Wish) -> Result<(), CommandError> {
+        if self.machine.is_closing() {
+            return Err(CommandError::ShuttingDown);
+        }
+        self.host.states.set_enabled(&self.id, wish == Wish::Up).await?;
+        if self.machine.is_idle() {
+            // What was wrong may have been put right since the last look.
+            self.found = None;
+        }
+        self.step(Input::Want(wish)).await;
+        Ok(())
     }
 
     async fn worked(&mut self, news: WorkNews) {

@@ -108,6 +108,19 @@ async fn a_plugin_that_answers_garbage_breaks_the_protocol() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_broke_the_protocol_is_an_event_with_its_cause_and_an_excerpt() {
+    let mut scene = Scene::new();
+    scene.config.restart = no_restarts();
+    scene.plugin("bad", "garbage");
+    let supervisor = scene.start().await;
+    in_state(&supervisor, "bad", StateName::Backoff).await;
+    let details = details_of(&supervisor, "bad", EventType::ProtocolError).await;
+    assert_eq!(details[0]["cause"], "unknown_kind");
+    assert!(details[0]["excerpt"].as_str().unwrap().contains("hello"), "{details:?}");
+    within(supervisor.shutdown()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_plugin_that_exits_once_it_is_ready_has_crashed() {
     fails_with("exit-after-ready", "exited").await;
 }

@@ -1,11 +1,14 @@
 //! A plugin that behaves: started, asked, killed, enabled and disabled, in any order.
 
+use std::{collections::BTreeMap, sync::Arc};
+
 use http::StatusCode;
 use rustix::process::Signal;
 use serde_json::json;
 use toru_core::{
     api::message::kv::{KvAnswer, KvCall, KvErrorCode},
     event::EventType,
+    store::{StateStore, StoreError},
     supervisor::{CommandError, Health, StateName},
 };
 
@@ -165,6 +168,33 @@ async fn a_kv_operation_reaches_the_plugin_that_runs_and_no_other() {
     within(supervisor.disable("ok")).await.unwrap();
     let stopped = within(supervisor.plugin_kv("ok", get())).await.unwrap_err();
     assert_eq!(stopped.code, KvErrorCode::Unavailable);
+    within(supervisor.shutdown()).await;
+}
+
+/// Reads, and cannot write.
+#[derive(Debug)]
+struct ReadOnlyStates;
+
+#[async_trait::async_trait]
+impl StateStore for ReadOnlyStates {
+    async fn load(&self) -> Result<BTreeMap<String, bool>, StoreError> {
+        Ok(BTreeMap::new())
+    }
+    async fn set_enabled(&self, _: &str, _: bool) -> Result<(), StoreError> {
+        Err(StoreError::new("the disk is read-only"))
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wish_that_cannot_be_stored_changes_nothing() {
+    let scene = Scene::new();
+    scene.plugin("ok", "ok");
+    let supervisor = scene.builder().state_store(Arc::new(ReadOnlyStates)).build().unwrap();
+    supervisor.initialize().await.unwrap();
+    let before = running(&supervisor, "ok").await;
+    let error = within(supervisor.disable("ok")).await.unwrap_err();
+    assert!(matches!(&error, CommandError::Store(_)), "{error}");
+    assert_eq!(supervisor.status("ok"), Some(before));
     within(supervisor.shutdown()).await;
 }
 

@@ -18,8 +18,6 @@ mod http;
 mod kv;
 mod process;
 pub mod testing;
-#[cfg(test)]
-mod tests;
 
 use std::{
     convert::Infallible,

@@ -379,3 +379,24 @@ fn each_side_does_what_its_traces_say_at_every_split() {
     }
     assert_eq!(failed, [""; 0], "their failed assertions stand above");
 }
+
+#[test]
+fn the_readme_names_every_cause_of_a_trace_and_each_has_a_vector() {
+    let readme = include_str!("README.md");
+    let table = readme.rsplit_once("| cause | of |").expect("the table of causes").1;
+    let named: HashSet<&str> = table
+        .lines()
+        .filter_map(|line| line.strip_prefix("| ")?.split_once(" | "))
+        .flat_map(|(causes, _)| causes.split(", ").map(|cause| cause.trim_matches('`')))
+        .collect();
+    let files = files("trace");
+    let tried: HashSet<&str> = files
+        .iter()
+        .flat_map(|(_, file)| &file.vectors)
+        .flat_map(|vector| vector["steps"].as_array().unwrap())
+        .filter_map(|step| step.get("error")?.as_str())
+        // It is in the table of kind `reject`.
+        .filter(|&cause| cause != "limit_out_of_range")
+        .collect();
+    assert_eq!(named, tried);
+}

@@ -104,10 +104,8 @@ impl Machine {
 
     fn spawned(&mut self, pid: u32) {
         match &mut self.state {
-            State::Starting(step @ StartStep::Spawning { .. }) => {
-                if let StartStep::Spawning { since } = *step {
-                    *step = StartStep::Handshaking { since };
-                }
+            State::Starting(StartStep::Spawning { since }) => {
+                self.state = State::Starting(StartStep::Handshaking { since: *since });
                 self.emit(EventType::Started, [("pid", json!(pid))]);
             }
             State::Draining { step: step @ StopStep::Unspawned, .. } => {

@@ -2,23 +2,23 @@
 //! driver (`task.rs`) tells it what happened and when, and does what it answers.
 //!
 //! ```text
-//!                 want up                prepared, spawned          ready
-//!    ┌─────────┐ ─────────▶ ┌──────────┐ ─────────────────────────────────▶ ┌─────────┐
-//!    │ Stopped │            │ Starting │                                    │ Running │
-//!    └─────────┘            └──────────┘ ◀───────────┐                      └─────────┘
-//!         ▲                  │   │    ▲              │ exit, wanted up        │     │
-//!         │ exit, wanted     │   │    │ until        │                        │     │
-//!         │ down             │   │    │         ┌──────────┐  want down,       │     │
-//!         └──────────────────┼───┼────┼──────── │ Draining │ ◀────────────────┘     │
-//!                            │   │    │         └──────────┘  draining, lost,       │
-//!                    unfit,  │   │    │          │   │        protocol error,       │
-//!                    refused │   │    │   exit,  │   │ exit,  pings missed          │
-//!                            ▼   │    │   unfit  │   │ failure                      │
-//!                      ┌────────┐│  ┌─────────┐  │   │                              │
-//!                      │ Failed │◀──│ Backoff │◀─┼───┘  spawn failed, exit          │
-//!                      └────────┘│  └─────────┘ ◀┼──────────────────────────────────┘
-//!                          ▲     └───────▲───────┘
-//!                          └─ the policy gives up: auto-disabled, and stored so
+//!              want up                      ready              want down, draining, link lost,
+//! ┌─────────┐ ────────▶ ┌─────────────────┐ ─────▶ ┌─────────┐ protocol error, pings missed ┌──────────┐
+//! │ Stopped │           │    Starting     │        │ Running │ ───────────────────────────▶ │ Draining │
+//! └─────────┘           └─────────────────┘        └─────────┘                              └──────────┘
+//!      ▲                 ▲   │        │ └── want down, refused, link lost, start timeout ───────▶ │
+//!      │          until, │   │ spawn  │                │                                         │
+//!      │         want up │   │ failed,│ unfit          │ exit                           its exit │
+//!      │                 │   ▼ exit   │                ▼                                         │
+//!      │              ┌─────────┐ ◀───┼────────────────┴────────────────── had failed ───────────┤
+//!      │              │ Backoff │     │                                                          │
+//!      │              └─────────┘     │      or, when the policy gives up: stored, then told     │
+//!      │                              ▼                │                                         │
+//!      │                         ┌────────┐ ◀──────────┘                                         │
+//!      │                         │ Failed │ ◀──────────────── refused, incompatible, evicted ────┤
+//!      │                         └────────┘                                                      │
+//!      │                                        to Starting ◀─ successor, wanted up again ───────┤
+//!      └───────────────────────────────────────────────────────────────── wanted down ───────────┘
 //! ```
 //!
 //! `Want(Down)` leads from anywhere to `Stopped`, through `Draining` while there is a process; `Want(Up)` leads out of
@@ -250,6 +250,11 @@ impl Machine {
     /// Whether there is no process and none is being made.
     pub(super) fn is_idle(&self) -> bool {
         matches!(self.state, State::Stopped | State::Backoff { .. } | State::Failed { .. })
+    }
+
+    /// Whether the host ends.
+    pub(super) fn is_closing(&self) -> bool {
+        self.closing
     }
 
     /// Whether the host's end has been carried out.

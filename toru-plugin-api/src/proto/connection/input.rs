@@ -6,7 +6,10 @@ use bytes::{Bytes, BytesMut};
 
 use super::{Connection, Handled, Progress};
 use crate::{
-    frame::{Frame, ResetCode, StreamId, head},
+    frame::{
+        Frame, ResetCode, StreamId, head,
+        limits::{DATA_PREFIX, LENGTH_PREFIX},
+    },
     message::{self, lifecycle::feature},
     proto::{
         ConnectionError, Event,
@@ -35,6 +38,7 @@ impl Connection {
                 input.clear();
                 return Ok(Progress::NeedInput);
             }
+            let front = input.get(LENGTH_PREFIX..).and_then(<[u8]>::first_chunk::<DATA_PREFIX>).copied();
             let frame = match self.decoder.decode(input) {
                 Ok(Some(frame)) => frame,
                 Ok(None) => return Ok(Progress::NeedInput),
@@ -45,6 +49,9 @@ impl Connection {
                 }
             };
             if let Err(error) = self.handle_frame(frame, now) {
+                if let (true, Some(front)) = (self.offending.is_empty(), front) {
+                    self.keep_offending(&front);
+                }
                 self.close();
                 return Err(error);
             }

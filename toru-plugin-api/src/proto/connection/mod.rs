@@ -151,8 +151,8 @@ pub struct Connection {
 impl Connection {
     /// The host's end; `init` is queued. What it says of limits and features are those of the settings.
     #[must_use]
-    pub fn host(settings: Settings, init: Init, now: Instant) -> Self {
-        let mut connection = Self::new(Side::Host, settings, now);
+    pub fn host(settings: Settings, init: Init, _now: Instant) -> Self {
+        let mut connection = Self::new(Side::Host, settings);
         connection.first_link = init.link.is_none();
         let init = Init {
             protocol: PROTOCOL,
@@ -167,11 +167,11 @@ impl Connection {
 
     /// The plugin's end; waits for `init`.
     #[must_use]
-    pub fn plugin(settings: Settings, now: Instant) -> Self {
-        Self::new(Side::Plugin, settings, now)
+    pub fn plugin(settings: Settings, _now: Instant) -> Self {
+        Self::new(Side::Plugin, settings)
     }
 
-    fn new(side: Side, settings: Settings, _now: Instant) -> Self {
+    fn new(side: Side, settings: Settings) -> Self {
         let own = settings.limits;
         let accepts = match side {
             // What `init` says holds for all that the plugin sends.
@@ -265,7 +265,8 @@ impl Connection {
         self.pings.health()
     }
 
-    /// The beginning of the frame that broke the protocol, at most 200 bytes; empty while none did.
+    /// The beginning of the frame that broke the protocol, after its length: of a message or of bytes that are no frame
+    /// at most 200 bytes (the latter with their length), of another frame its first 6. Empty while none did.
     #[must_use]
     pub fn offending(&self) -> &[u8] {
         &self.offending

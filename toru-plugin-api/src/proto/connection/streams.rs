@@ -10,7 +10,8 @@ use crate::{
         ConnectionError, Event,
         handshake::Handshake,
         ids::Absent,
-        stream::{Exchange, Stream, Upgrade},
+        stream::{Exchange, Upgrade},
+        timer::Running,
     },
 };
 
@@ -155,7 +156,7 @@ impl Connection {
         let own = self.ids.is_own(id);
         let Some(stream) = self.streams.open_mut(id) else { return };
         let wanted = if own { stream.timer_wanted() } else { None };
-        let running = stream.timer.as_ref().map(super::super::timer::Running::timer);
+        let running = stream.timer.as_ref().map(Running::timer);
         if running == wanted && !(restart && wanted.is_some()) {
             return;
         }
@@ -175,7 +176,7 @@ impl Connection {
     /// Returns credit to the peer; frames for one stream that wait are one frame.
     pub(super) fn return_credit(&mut self, id: StreamId, credit: Option<u32>) {
         let Some(credit) = credit else { return };
-        if self.streams.open_mut(id).is_some_and(|stream: &mut Stream| stream.recv.owe_credit(credit)) {
+        if self.streams.open_mut(id).is_some_and(|stream| stream.recv.owe_credit(credit)) {
             self.queue.credit(id);
         }
     }

@@ -196,4 +196,7 @@ fn the_offending_frame_is_kept_for_who_tells_of_it() {
     lone.text(r#"{"type":"lifecycle","payload":{"action":"ping"}}"#).unwrap_err();
     assert!(lone.end.offending().starts_with(br#"{"type":"lifecycle""#));
     assert!(lone.end.offending().len() <= 200);
+    let mut lone = Lone::host(settings(&[]), &[], Limits::DEFAULT);
+    lone.data(2, 100, false).unwrap_err();
+    assert_eq!(lone.end.offending(), [1, 0, 0, 0, 0, 2]);
 }

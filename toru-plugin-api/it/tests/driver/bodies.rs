@@ -3,7 +3,7 @@
 use tokio::sync::mpsc;
 
 use super::*;
-use crate::{driver::RecvError, frame::ResetCode};
+use toru_plugin_api::{driver::RecvError, frame::ResetCode};
 
 /// A body that is written by the test.
 struct Channel(mpsc::Receiver<Result<Bytes, BoxError>>);
