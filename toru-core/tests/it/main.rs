@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "all of this is a test")]
 
 mod claims;
+mod embedding;
 mod failures;
 mod isolation;
 mod leaks;
