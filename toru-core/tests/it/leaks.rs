@@ -1,8 +1,13 @@
 //! What is left of crashes. `TORU_CRASHES` makes the run longer than the default.
 
-use std::fs;
+use std::{fs, sync::Arc, time::Duration};
 
-use toru_core::{PluginSupervisor, supervisor::StateName};
+use toru_core::{
+    PluginSupervisor,
+    event::Event,
+    store::{EventStore, StoreError, StoredEvent},
+    supervisor::StateName,
+};
 
 use crate::scene::{Memory, Scene, alone, endless_restarts, in_state, status_when, times, within};
 
@@ -24,6 +29,23 @@ struct Held {
     children: String,
 }
 
+/// Keeps no events: the cache of a database that grows is memory too, and bounded by itself.
+#[derive(Debug)]
+struct Forgetful;
+
+#[async_trait::async_trait]
+impl EventStore for Forgetful {
+    async fn append(&self, _: Vec<Event>) -> Result<(), StoreError> {
+        Ok(())
+    }
+    async fn recent(&self, _: &str, _: usize) -> Result<Vec<StoredEvent>, StoreError> {
+        Ok(Vec::new())
+    }
+    async fn prune(&self, _: Duration) -> Result<usize, StoreError> {
+        Ok(0)
+    }
+}
+
 #[test]
 fn crashes_and_restarts_leave_no_descriptor_thread_process_folder_or_memory() {
     alone("leaks::crashes_and_restarts_leave_no_descriptor_thread_process_folder_or_memory", count());
@@ -37,7 +59,8 @@ async fn count() {
         "old-bad",
         "id = \"old-bad\"\nname = \"o\"\nversion = \"1\"\nroute = \"/o\"\nexec = [\"sh\", \"-c\", \"exit 3\"]\n",
     );
-    let supervisor = scene.start().await;
+    let supervisor = scene.builder().event_store(Arc::new(Forgetful)).build().unwrap();
+    supervisor.initialize().await.unwrap();
     let before = held_after(&supervisor, WARM_UP).await;
     let memory = Memory::now();
     let after = held_after(&supervisor, times("TORU_CRASHES", CRASHES)).await;
