@@ -2,6 +2,9 @@
 
 #![expect(clippy::unwrap_used, reason = "what cannot be read here fails the test")]
 
+#[path = "tidy/syntax.rs"]
+mod syntax;
+
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -149,5 +152,20 @@ fn declared_rust_versions_are_those_of_the_contract() {
         let manifest = fs::read_to_string(root().join(package).join("Cargo.toml")).unwrap();
         let manifest: toml::Table = manifest.parse().unwrap();
         assert_eq!(manifest["package"]["rust-version"].as_str(), Some(version), "{package}");
+    }
+}
+
+#[test]
+fn no_let_chains_below_their_rust_version() {
+    // Neither clippy nor a newer compiler sees that these are too new for the version that a package declares.
+    for (name, text) in sources() {
+        if !name.starts_with("toru-plugin-api/") && !name.starts_with("toru-core/") {
+            continue;
+        }
+        let lines = syntax::newer_conditions(&text);
+        assert!(
+            lines.is_empty(),
+            "{name}: Rust 1.85 has no let chains and no `if let` guards: lines {lines:?}"
+        );
     }
 }

@@ -38,7 +38,7 @@ use tokio::{
     runtime::Handle,
     sync::{Mutex, oneshot, watch},
 };
-use toru_plugin_api::message::kv::{KvAnswer, KvCall, KvError, KvErrorCode};
+use toru_plugin_api::message::kv::{KvAnswer, KvError, KvErrorCode, KvOp};
 
 use crate::{
     config::Config,
@@ -246,7 +246,7 @@ impl PluginSupervisor {
     ///
     /// # Errors
     /// The plugin's error; `unavailable` when it does not run, `invalid` when there is no such plugin.
-    pub async fn plugin_kv(&self, id: &str, call: KvCall) -> Result<KvAnswer, KvError> {
+    pub async fn plugin_kv(&self, id: &str, op: KvOp) -> Result<KvAnswer, KvError> {
         let published = self.published(id).ok_or_else(|| {
             KvError::new(KvErrorCode::Invalid, CommandError::Unknown(id.to_owned()).to_string())
         })?;
@@ -256,7 +256,7 @@ impl PluginSupervisor {
                 format!("the plugin {id:?} does not run: enable it and try again"),
             )
         })?;
-        link.kv(call).await
+        link.kv(op.into()).await
     }
 
     /// The host's store, whose namespaces are the plugins' ids.

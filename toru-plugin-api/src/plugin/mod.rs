@@ -31,10 +31,11 @@ use serde_json::Map;
 use tower_service::Service;
 
 pub use self::http::{HttpRequest, HttpResponse};
+pub use crate::message::kv::KvOp;
 pub use body::{Body, BodySender, BodyUnwanted, DEFAULT_BODY_LIMIT};
 pub use context::PluginContext;
 pub use error::{PluginError, PluginResult, ServeError};
-pub use kv::{KvOp, PluginKvStore};
+pub use kv::PluginKvStore;
 
 use crate::{
     driver::BoxError,
