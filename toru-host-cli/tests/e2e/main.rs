@@ -6,6 +6,7 @@ mod browser;
 mod client;
 mod crash;
 mod death;
+mod docs;
 mod durability;
 mod folder;
 mod host;
