@@ -101,6 +101,7 @@ impl Link {
         self.handle.call_kv(call).await
     }
 
+    #[cfg(test)]
     pub(super) fn open_streams(&self) -> usize {
         self.handle.open_streams()
     }
