@@ -1,8 +1,8 @@
 //! One plugin with many ways to be bad, for the integration tests: `misbehave MODE [NUMBER]`.
 //!
 //! It speaks version 2 by the codec alone, on its standard input: safe code cannot adopt a descriptor by its number, so the
-//! manifests of the tests start it as `sh -c 'exec "$0" "$@" 0<&3 3<&-' misbehave MODE`. It offers no features, so it is
-//! streamed nothing, and answers every request with what it was asked: `METHOD path`,
+//! manifests of the tests start it as `sh -c 'exec "$0" "$@" 0<&3 3<&-' misbehave MODE`. It offers no features (but for
+//! `stop-reading`), so it is streamed nothing, and answers every request with what it was asked: `METHOD path`,
 //! and a KV get with its key.
 
 use std::{
@@ -13,7 +13,7 @@ use std::{
         unix::{net::UnixStream, process::CommandExt},
     },
     path::Path,
-    process::{Command, ExitCode},
+    process::{Command, ExitCode, Stdio},
     time::Duration,
 };
 
@@ -24,7 +24,8 @@ use toru_core::api::{
         self, Parsed,
         http::{Framing, RequestHead, ResponseHead, encode_response},
         kv::{KvAnswer, KvCall, KvError, KvErrorCode, encode_answer, encode_error},
-        lifecycle::{Draining, Failed, Features, Init, Pong, Ready},
+        lifecycle::{Draining, Failed, Features, Init, Pong, Ready, encode_ping, feature},
+        log::{Level, LogMessage},
     },
 };
 
@@ -43,11 +44,14 @@ wrong-version     is ready for a version that was not offered
 refuse            refuses to run, and exits
 garbage           answers init with bytes that are no frame
 silent            is ready, and answers neither requests nor pings
-stop-reading      is ready, and reads no more
+stop-reading      is ready for streams, and reads no more
+flood-link        is ready, reads no more, and sends log records and pings for ever
 drain             asks for a successor once it is ready
 ignore-shutdown   does not hear `shutdown`
 ignore-term       hears neither `shutdown` nor SIGTERM, and has a child that does not either
 fork-child        has a child in its group
+hold-socket       has a child in its group that holds its socket and its stderr
+escape            as hold-socket, but the child has left the group
 close-socket      closes its socket once it is ready, but lives on
 flood-stdout      writes NUMBER MiB to stdout without a newline, then behaves";
 
@@ -82,13 +86,20 @@ fn run(mode: &str, number: Option<u64>) -> io::Result<ExitCode> {
     let Parsed::Init(init) = link.next()?.ok_or(io::ErrorKind::UnexpectedEof)? else {
         return Err(io::Error::other("the first message is no init"));
     };
-    if matches!(mode, "fork-child" | "ignore-term") {
-        start_child(Path::new(&init.data_dir))?;
+    let child_command = match mode {
+        "fork-child" | "ignore-term" => Some(child(&["sleep", "1000"], Stdio::null())),
+        "hold-socket" => Some(child(&["sleep", "1000"], Stdio::inherit())),
+        "escape" => Some(child(&["setsid", "sleep", "1000"], Stdio::inherit())),
+        _ => None,
+    };
+    if let Some(mut command) = child_command {
+        std::fs::write(Path::new(&init.data_dir).join(CHILD_FILE), command.spawn()?.id().to_string())?;
     }
     greet(mode, number, &mut link, &init)?;
     match mode {
         "refuse" | "exit-after-ready" => return Ok(ExitCode::from(3)),
         "stop-reading" | "close-socket" => live_on(),
+        "flood-link" => return flood_link(&mut link),
         "flood-stdout" => flood(number.unwrap_or(1))?,
         _ => {}
     }
@@ -108,7 +119,9 @@ fn greet(mode: &str, number: Option<u64>, link: &mut Link, init: &Init) -> io::R
         _ => {}
     }
     let protocol = if mode == "wrong-version" { init.protocol + 1 } else { init.protocol };
-    let ready = Ready { protocol, features: Features::default(), limits: Limits::DEFAULT };
+    let features =
+        if mode == "stop-reading" { Features::new([feature::STREAMS]) } else { Features::default() };
+    let ready = Ready { protocol, features, limits: Limits::DEFAULT };
     link.send(|out| ready.encode(out))?;
     match mode {
         "drain" => link.send(|out| Draining { reason: "new code".to_owned() }.encode(out)),
@@ -202,15 +215,26 @@ fn ignore_term() -> io::Error {
         .exec()
 }
 
-fn start_child(data_dir: &Path) -> io::Result<()> {
-    let child = Command::new("sleep").arg("1000").stdin(std::process::Stdio::null()).spawn()?;
-    std::fs::write(data_dir.join(CHILD_FILE), child.id().to_string())
+/// A child whose standard input is this, or the socket; its standard error is that of its parent.
+fn child(command: &[&str], stdin: Stdio) -> Command {
+    let mut child = Command::new(command[0]);
+    child.args(&command[1..]).stdin(stdin);
+    child
 }
 
 fn flood(mebibytes: u64) -> io::Result<()> {
     let mut stdout = io::stdout().lock();
     let block = vec![b'x'; 1 << 20];
     (0..mebibytes).try_for_each(|_| stdout.write_all(&block))
+}
+
+/// Until the link ends.
+fn flood_link(link: &mut Link) -> io::Result<ExitCode> {
+    let record = LogMessage { level: Level::Info, message: "x".repeat(100), fields: Default::default() };
+    loop {
+        link.send(|out| record.encode(out))?;
+        link.send(encode_ping)?;
+    }
 }
 
 /// Until somebody ends it.

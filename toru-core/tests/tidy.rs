@@ -1,5 +1,10 @@
 //! Rules that no compiler holds: where `unsafe` may stand, what the pure modules may name, who may use whom.
 
+#![expect(clippy::unwrap_used, reason = "what cannot be read here fails the test")]
+
+#[path = "tidy/syntax.rs"]
+mod syntax;
+
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -147,5 +152,38 @@ fn declared_rust_versions_are_those_of_the_contract() {
         let manifest = fs::read_to_string(root().join(package).join("Cargo.toml")).unwrap();
         let manifest: toml::Table = manifest.parse().unwrap();
         assert_eq!(manifest["package"]["rust-version"].as_str(), Some(version), "{package}");
+    }
+}
+
+#[test]
+fn no_let_chains_below_their_rust_version() {
+    // Neither clippy nor a newer compiler sees that these are too new for the version that a package declares.
+    for (name, text) in sources() {
+        if !name.starts_with("toru-plugin-api/") && !name.starts_with("toru-core/") {
+            continue;
+        }
+        let lines = syntax::newer_conditions(&text);
+        assert!(
+            lines.is_empty(),
+            "{name}: Rust 1.85 has no let chains and no `if let` guards: lines {lines:?}"
+        );
+    }
+}
+
+#[test]
+fn every_test_that_the_reliability_page_names_exists() {
+    let page = fs::read_to_string(root().join("docs/RELIABILITY.md")).unwrap();
+    let all: String = sources().into_iter().map(|(_, text)| text).collect();
+    // Names of tests are sentences; what else stands in backticks has fewer words.
+    let is_test = |word: &&str| {
+        word.split('_').count() > 3 && word.chars().all(|c| c == '_' || c.is_ascii_alphanumeric())
+    };
+    let named: Vec<&str> = page.split('`').skip(1).step_by(2).filter(is_test).collect();
+    assert!(named.len() > 100, "the names were not found: {}", named.len());
+    for name in named {
+        assert!(
+            all.contains(&format!("fn {name}(")),
+            "docs/RELIABILITY.md names a test that does not exist: {name}"
+        );
     }
 }

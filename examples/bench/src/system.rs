@@ -151,6 +151,22 @@ fn wait_until_it_accepts(authority: &str) -> Outcome<()> {
     Err(format!("nothing accepts at {authority}").into())
 }
 
+/// Copies a file, or the files of a folder.
+fn copy(from: &Path, to: &Path) -> Outcome<()> {
+    if from.is_file() {
+        fs::copy(from, to)?;
+        return Ok(());
+    }
+    fs::create_dir(to)?;
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        if entry.file_type()?.is_file() {
+            fs::copy(entry.path(), to.join(entry.file_name()))?;
+        }
+    }
+    Ok(())
+}
+
 /// An example plugin, as it is installed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Plugin {
@@ -173,10 +189,10 @@ impl Plugin {
         let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
         let (source, files): (_, &[&str]) = match self {
             Self::Rust => ("hello-plugin-rust", &["plugin.toml", "bundle.js"]),
-            Self::Python => ("hello-plugin-python", &["plugin.toml", "bundle.js", "main.py", "toru.py"]),
+            Self::Python => ("hello-plugin-python", &["plugin.toml", "bundle.js", "main.py", "toru"]),
         };
         for file in files {
-            fs::copy(examples.join(source).join(file), folder.join(file))?;
+            copy(&examples.join(source).join(file), &folder.join(file))?;
         }
         if self == Self::Rust {
             fs::copy(built("hello-plugin-rust")?, folder.join("hello-plugin-rust"))?;

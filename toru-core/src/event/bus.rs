@@ -18,7 +18,7 @@ use tokio::{
 };
 
 use super::{Event, EventType};
-use crate::store::EventStore;
+use crate::store::{EventStore, StoreError};
 
 /// Events that wait for the store. A plugin reports at most 10 a second, and the host a handful for each restart, so
 /// this is minutes of a store that hangs; what comes past it is counted as dropped.
@@ -107,6 +107,15 @@ impl fmt::Debug for EventBus {
     }
 }
 
+/// Why events were not stored.
+#[derive(Debug, thiserror::Error)]
+enum NotStored {
+    #[error(transparent)]
+    Refused(StoreError),
+    #[error("the event store took more than {} s", STORE_TIMEOUT.as_secs())]
+    TimedOut,
+}
+
 struct Worker {
     items: mpsc::Receiver<Item>,
     store: Arc<dyn EventStore>,
@@ -150,7 +159,8 @@ impl Worker {
     async fn store(&self, events: &[Event]) {
         let Err(cause) = self.append(events.to_vec()).await else { return };
         tracing::error!(events = events.len(), %cause, "events could not be stored together");
-        if events.len() == 1 {
+        // A store that hangs would hang for each of them.
+        if events.len() == 1 || matches!(cause, NotStored::TimedOut) {
             return;
         }
         // One event that the store refuses must not take its neighbours with it.
@@ -165,10 +175,10 @@ impl Worker {
         }
     }
 
-    async fn append(&self, events: Vec<Event>) -> Result<(), String> {
+    async fn append(&self, events: Vec<Event>) -> Result<(), NotStored> {
         match tokio::time::timeout(STORE_TIMEOUT, self.store.append(events)).await {
-            Ok(stored) => stored.map_err(|error| error.to_string()),
-            Err(_) => Err(format!("the event store took more than {} s", STORE_TIMEOUT.as_secs())),
+            Ok(stored) => stored.map_err(NotStored::Refused),
+            Err(_) => Err(NotStored::TimedOut),
         }
     }
 
@@ -210,7 +220,7 @@ mod tests {
     use tokio::sync::{Semaphore, watch};
 
     use super::*;
-    use crate::store::{MemoryEventStore, StoreError, StoredEvent};
+    use crate::store::{MemoryEventStore, StoredEvent};
 
     /// Tells the names of the events in order.
     #[derive(Clone, Default)]
@@ -344,9 +354,13 @@ mod tests {
     async fn a_store_that_hangs_does_not_keep_the_hooks_waiting() {
         let told = Told::default();
         let bus = EventBus::new(Fake::new(0, ""), vec![Box::new(told.clone())]);
-        emit(&bus, "one");
+        let start = tokio::time::Instant::now();
+        for name in ["one", "two", "three"] {
+            emit(&bus, name);
+        }
         bus.flush().await;
-        assert_eq!(*told.0.lock().unwrap(), ["plugin.one"]);
+        assert_eq!(*told.0.lock().unwrap(), ["plugin.one", "plugin.two", "plugin.three"]);
+        assert_eq!(start.elapsed(), STORE_TIMEOUT, "it hangs once, not once for each event");
     }
 
     #[tokio::test(start_paused = true)]

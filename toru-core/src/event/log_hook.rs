@@ -1,5 +1,7 @@
 //! The hook that writes every event to the supervisor's log.
 
+use std::borrow::Cow;
+
 use toru_plugin_api::message::log::Level;
 
 use super::{Event, EventHook, EventType};
@@ -27,6 +29,8 @@ impl EventHook for LogHook {
         let error = event.details.get("message").and_then(|text| text.as_str());
         self.logs.supervisor(level, Some(&event.plugin_id), &message, error);
         let plugin = event.plugin_id.as_str();
+        let (message, error) = (printable(&message), error.map(printable));
+        let error = error.as_deref();
         match level {
             Level::Error => tracing::error!(plugin, error, "{message}"),
             Level::Warn => tracing::warn!(plugin, error, "{message}"),
@@ -65,6 +69,17 @@ fn describe(event: &Event) -> String {
     format!("{} ({})", event.event_type, details.join(", "))
 }
 
+/// What a subscriber may write to a terminal as it is: a plugin's text could forge lines there, or drive it.
+fn printable(text: &str) -> Cow<'_, str> {
+    if !text.contains(char::is_control) {
+        return text.into();
+    }
+    text.chars()
+        .map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c })
+        .collect::<String>()
+        .into()
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -92,5 +107,11 @@ mod tests {
         assert_eq!(record.message, "failed (code exec_missing)");
         assert_eq!(record.plugin.as_deref(), Some("hello"));
         assert_eq!(record.error.as_deref(), Some("there is no ./main"));
+    }
+
+    #[test]
+    fn a_text_of_a_plugin_forges_no_line_and_drives_no_terminal() {
+        assert_eq!(printable("disk full"), "disk full");
+        assert_eq!(printable("a\nERROR b\u{1b}[2J\u{9b}c"), "a\u{fffd}ERROR b\u{fffd}[2J\u{fffd}c");
     }
 }

@@ -3,7 +3,12 @@
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use http_body::Body;
 
-use super::{AnswerBody, headers::clean, problem::Problem};
+use super::{
+    AnswerBody,
+    body::{LengthMismatch, content_length},
+    headers::clean,
+    problem::Problem,
+};
 use crate::link::{BadAnswer, Link, LinkAnswer, LinkBody};
 
 /// Turns a plugin's answer into the client's. What is not passed on as it was is told as an event.
@@ -24,7 +29,7 @@ pub(super) fn pass(
     }
     let mut headers = head.headers;
     clean(&mut headers, host_cookies, |found, what| link.report_bad_answer(found, what));
-    let length = content_length(&headers).map_err(|()| {
+    let length = content_length(&headers).map_err(|LengthMismatch| {
         link.report_bad_answer(BadAnswer::ContentLength, "content-length is no number, or more than one");
         Problem::BadAnswer
     })?;
@@ -78,19 +83,4 @@ fn set_length(headers: &mut HeaderMap, named: Option<u64>, here: u64) -> Option<
             Some(())
         }
     }
-}
-
-/// The length that the head names; an error where it is no number or there are several.
-fn content_length(headers: &HeaderMap) -> Result<Option<u64>, ()> {
-    let mut values = headers.get_all(header::CONTENT_LENGTH).iter();
-    let Some(only) = values.next() else { return Ok(None) };
-    if values.next().is_some() {
-        return Err(());
-    }
-    let digits = only.as_bytes();
-    // `parse` would take a sign.
-    if !digits.iter().all(u8::is_ascii_digit) {
-        return Err(());
-    }
-    std::str::from_utf8(digits).map_err(drop)?.parse().map(Some).map_err(drop)
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri, header, uri::PathAndQuery};
+use http::{HeaderValue, Method, Request, Response, Uri, header, uri::PathAndQuery};
 use http_body::Body;
 use toru_plugin_api::{
     driver::{BoxError, RequestError},
@@ -13,7 +13,7 @@ use toru_plugin_api::{
 
 use super::{
     AnswerBody, PluginService, answer,
-    body::{ClientBody, ClientBodyError, Outgoing},
+    body::{ClientBody, ClientBodyError, LengthMismatch, Outgoing, content_length},
     caller::{Caller, Identity},
     headers::{self, Context},
     path::{self, PathKind},
@@ -69,9 +69,10 @@ impl PluginService {
             .map_err(|headers::Unacceptable::Host| Problem::BadHost)?;
 
         let head = RequestHead { method: parts.method, path, headers: parts.headers };
-        let body = self.first_look(body, &head.headers, expects_continue).await?;
+        let length = content_length(&head.headers)?;
+        let body = self.first_look(body, length, expects_continue).await?;
         let is_head = head.method == Method::HEAD;
-        let (link, answer) = self.send(&endpoint, head, body).await?;
+        let (link, answer) = self.send(&endpoint, head, body, length).await?;
         answer::pass(answer, &link, is_head, &self.host_cookies)
     }
 
@@ -98,7 +99,7 @@ impl PluginService {
     async fn first_look<B>(
         &self,
         body: B,
-        headers: &HeaderMap,
+        named: Option<u64>,
         expects_continue: bool,
     ) -> Result<FirstLook<B>, Problem>
     where
@@ -106,15 +107,16 @@ impl PluginService {
         B::Error: Into<BoxError>,
     {
         if body.is_end_stream() {
-            return Ok(FirstLook::Decided(Outgoing::Empty));
+            return match named {
+                None | Some(0) => Ok(FirstLook::Decided(Outgoing::Empty)),
+                Some(_) => Err(Problem::BodyBroken),
+            };
         }
         let length = body.size_hint().exact();
         if expects_continue || length.is_none_or(|length| length > COLLECT_FIRST) {
             return Ok(FirstLook::Later(body));
         }
-        let bytes =
-            ClientBody::collect(body, COLLECT_FIRST as usize, self.body_idle, content_length(headers))
-                .await?;
+        let bytes = ClientBody::collect(body, COLLECT_FIRST as usize, self.body_idle, named).await?;
         Ok(FirstLook::Decided(Outgoing::Full(bytes)))
     }
 
@@ -124,13 +126,13 @@ impl PluginService {
         endpoint: &Endpoint,
         mut head: RequestHead,
         body: FirstLook<B>,
+        length: Option<u64>,
     ) -> Result<(Link, LinkAnswer), Problem>
     where
         B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<BoxError>,
     {
         let (mut link, mut permit) = endpoint.acquire(self.lane).await?;
-        let length = content_length(&head.headers);
         let outgoing = match body {
             FirstLook::Decided(outgoing) => outgoing,
             FirstLook::Later(body) => match link.collects() {
@@ -176,8 +178,10 @@ enum FirstLook<B> {
     Later(B),
 }
 
-fn content_length(headers: &HeaderMap) -> Option<u64> {
-    headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+impl From<LengthMismatch> for Problem {
+    fn from(_: LengthMismatch) -> Self {
+        Self::BodyBroken
+    }
 }
 
 impl From<ClientBodyError> for Problem {

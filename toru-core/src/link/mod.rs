@@ -35,25 +35,24 @@ pub(crate) use host_side::BadAnswer;
 
 /// What a link needs of the host.
 #[derive(Debug, Clone)]
-pub struct LinkSetup {
+pub(crate) struct LinkSetup {
     /// The plugin: the namespace of its KV calls, whatever it says.
-    pub plugin_id: Arc<str>,
+    pub(crate) plugin_id: Arc<str>,
     /// What it is told first.
-    pub init: Init,
+    pub(crate) init: Init,
     /// What this side accepts, and its clocks.
-    pub settings: Settings,
+    pub(crate) settings: Settings,
     /// Where its KV calls go.
-    pub kv: Arc<dyn KvStore>,
+    pub(crate) kv: Arc<dyn KvStore>,
     /// Where its records go.
-    pub log: PluginLog,
+    pub(crate) log: PluginLog,
     /// Where its events go.
-    pub events: EventBus,
+    pub(crate) events: EventBus,
 }
 
 /// What supervision must know of a link, in order. The channel ends after `Lost`.
 #[derive(Debug)]
-#[non_exhaustive]
-pub enum LinkNews {
+pub(crate) enum LinkNews {
     /// The handshake is done: requests may be sent.
     Ready {
         /// The version in force.
@@ -74,8 +73,7 @@ pub enum LinkNews {
 
 /// Why a link ended.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum LinkLost {
+pub(crate) enum LinkLost {
     /// The plugin closed it, or died.
     #[error("the plugin closed its connection")]
     Closed,
@@ -118,7 +116,7 @@ const NEWS_WAITING: usize = 32;
 
 /// A live connection to a plugin. Cheap to clone; requests on it come from `http` only.
 #[derive(Debug, Clone)]
-pub struct Link(Version);
+pub(crate) struct Link(Version);
 
 #[derive(Debug, Clone)]
 enum Version {
@@ -128,11 +126,11 @@ enum Version {
 
 /// How to reach a version 1 plugin (or `transport = "path"`).
 #[derive(Debug, Clone)]
-pub struct PathSocket {
+pub(crate) struct PathSocket {
     /// Where the plugin listens.
-    pub path: PathBuf,
+    pub(crate) path: PathBuf,
     /// The group that must be at the other end.
-    pub process_group: u32,
+    pub(crate) process_group: u32,
 }
 
 /// A request's place on a link; given back when the answer's head is there, by dropping it.
@@ -194,7 +192,7 @@ impl Link {
     ///
     /// # Errors
     /// The socket cannot be registered with the runtime.
-    pub fn open_v2(
+    pub(crate) fn open_v2(
         socket: std::os::unix::net::UnixStream,
         setup: LinkSetup,
         runtime: &Handle,
@@ -215,7 +213,7 @@ impl Link {
     }
 
     /// A version 1 link: connects as soon as the plugin listens (retry from 1 ms, doubling to 50 ms), verifies the peer, sends `init`.
-    pub fn open_v1(
+    pub(crate) fn open_v1(
         socket: PathSocket,
         setup: LinkSetup,
         runtime: &Handle,
@@ -225,7 +223,7 @@ impl Link {
     }
 
     /// Asks the plugin to finish and exit.
-    pub fn shutdown(&self, grace: Duration) {
+    pub(crate) fn shutdown(&self, grace: Duration) {
         match &self.0 {
             Version::One(link) => link.shutdown(),
             Version::Two(link) => link.shutdown(grace),
@@ -233,7 +231,7 @@ impl Link {
     }
 
     /// Closes the connection; open requests end as by link loss.
-    pub fn close(&self) {
+    pub(crate) fn close(&self) {
         match &self.0 {
             Version::One(link) => link.close(),
             Version::Two(link) => link.close(),
@@ -244,7 +242,7 @@ impl Link {
     ///
     /// # Errors
     /// The plugin's error, `timeout`, or `unavailable` when the link is lost.
-    pub async fn kv(&self, call: KvCall) -> Result<KvAnswer, KvError> {
+    pub(crate) async fn kv(&self, call: KvCall) -> Result<KvAnswer, KvError> {
         match &self.0 {
             Version::One(link) => link.kv(call).await,
             Version::Two(link) => link.kv(call).await,
@@ -252,8 +250,8 @@ impl Link {
     }
 
     /// Streams that are open; for version 1: requests and KV calls that wait for their answer.
-    #[must_use]
-    pub fn open_streams(&self) -> usize {
+    #[cfg(test)]
+    pub(crate) fn open_streams(&self) -> usize {
         match &self.0 {
             Version::One(link) => link.open_streams(),
             Version::Two(link) => link.open_streams(),

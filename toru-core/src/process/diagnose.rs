@@ -1,9 +1,9 @@
 //! From an errno to a sentence that tells the operator what to do.
 
 use std::{
-    fs::File,
+    fs::OpenOptions,
     io::{self, Read},
-    os::unix::fs::PermissionsExt,
+    os::unix::fs::{OpenOptionsExt, PermissionsExt},
     path::Path,
 };
 
@@ -133,11 +133,12 @@ fn explain_format(path: &Path) -> SpawnError {
     SpawnError::new("exec_format", message)
 }
 
-/// An unreadable file has no head to explain anything by.
+/// An unreadable file has no head to explain anything by. Never blocks on a pipe of that name, for all plugins are started by
+/// this thread.
 fn head(path: &Path) -> Vec<u8> {
     let mut head = Vec::new();
-    let read = File::open(path).and_then(|file| file.take(HEAD).read_to_end(&mut head));
-    if read.is_err() {
+    let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path);
+    if file.and_then(|file| file.take(HEAD).read_to_end(&mut head)).is_err() {
         head.clear();
     }
     head

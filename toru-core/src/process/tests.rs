@@ -302,6 +302,17 @@ async fn a_program_without_the_execute_bit_is_denied() {
 }
 
 #[tokio::test]
+async fn a_pipe_in_place_of_a_program_holds_up_no_other_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("pipe");
+    rustix::fs::mkfifoat(rustix::fs::CWD, &path, rustix::fs::Mode::RWXU).unwrap();
+    let spawner = Spawner::new().unwrap();
+    let error = timeout(HANG, spawner.spawn(launch(&path, &[]))).await.unwrap().unwrap_err();
+    assert_eq!(error.code, "exec_denied", "{error}");
+    timeout(HANG, spawner.spawn(shell("exit"))).await.unwrap().unwrap();
+}
+
+#[tokio::test]
 async fn a_program_for_another_machine_is_named_as_such() {
     let folder = tempfile::tempdir().unwrap();
     let mut elf = fs::read("/bin/ls").unwrap();

@@ -2,7 +2,7 @@
 //!
 //! One task owns the claims and is the only writer of the table of routes; the plugins' tasks hold leases.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, future::pending, sync::Arc};
 
 use tokio::sync::{mpsc, oneshot};
 
@@ -33,7 +33,7 @@ impl Lease {
             }
         }
         // The registrar is gone, or the holder has claimed another route: nobody takes this one any more.
-        std::future::pending().await
+        pending().await
     }
 }
 
@@ -79,7 +79,15 @@ impl Registrar {
     pub(super) async fn claim(&self, endpoint: Arc<Endpoint>) -> Result<Lease, Arc<str>> {
         let (reply, answer) = oneshot::channel();
         self.send(Request::Claim { endpoint, reply }).await;
-        answer.await.expect("the registrar answers every claim as long as a clone lives")
+        match answer.await {
+            Ok(outcome) => outcome,
+            Err(_) => pending().await,
+        }
+    }
+
+    /// Whether the runtime that it was started on has ended.
+    pub(super) fn is_gone(&self) -> bool {
+        self.requests.is_closed()
     }
 
     /// Its plugin is ready: nobody takes its route from now on.
@@ -92,7 +100,10 @@ impl Registrar {
     }
 
     async fn send(&self, request: Request) {
-        self.requests.send(request).await.expect("the registrar lives as long as a clone");
+        if self.requests.send(request).await.is_err() {
+            // Only a runtime that ends drops the registrar, and it drops the task that asks too.
+            pending().await
+        }
     }
 }
 

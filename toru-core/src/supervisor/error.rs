@@ -30,8 +30,8 @@ pub enum SupervisorError {
     /// A setting.
     #[error("{0}")]
     Config(String),
-    /// It has been shut down.
-    #[error("the supervisor has been shut down: build another one")]
+    /// It has been shut down, or the runtime that it was built on has ended.
+    #[error("the supervisor or its runtime has been shut down: build another one")]
     ShutDown,
 }
 

@@ -81,6 +81,11 @@ impl Lanes {
         number
     }
 
+    /// The supervisor's own runtime.
+    pub(super) fn own(&self) -> Handle {
+        self.0.load()[OWN_LANE].clone()
+    }
+
     pub(super) fn snapshot(&self) -> Arc<Vec<Handle>> {
         self.0.load_full()
     }

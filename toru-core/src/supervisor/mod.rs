@@ -38,7 +38,7 @@ use tokio::{
     runtime::Handle,
     sync::{Mutex, oneshot, watch},
 };
-use toru_plugin_api::message::kv::{KvAnswer, KvCall, KvError, KvErrorCode};
+use toru_plugin_api::message::kv::{KvAnswer, KvError, KvErrorCode, KvOp};
 
 use crate::{
     config::Config,
@@ -59,8 +59,8 @@ pub use error::{CommandError, SupervisorError};
 pub use restart::{RestartPolicy, RestartPolicyError, RestartSettings};
 pub use status::{Health, PluginStatus, Reason, StateName};
 
-/// How long a task may take beyond the phases of a stop until `shutdown` ends it together with its process: reaping, and a
-/// store that is slow. It is bounded so that one stuck plugin cannot keep the host.
+/// How long a task may take beyond the phases of a stop until `shutdown` ends it together with its process, and then the
+/// event store for the last events: reaping, and a disk that is slow. It is bounded so that neither can keep the host.
 const SHUTDOWN_SLACK: Duration = Duration::from_secs(5);
 
 /// Runs plugins. Cheap to clone; all clones are one supervisor. Dropping the last one without
@@ -116,23 +116,24 @@ impl PluginSupervisor {
         Self { inner: Arc::new(inner) }
     }
 
-    /// Discovers the plugins and starts the enabled ones; waits for the discovery, not for the plugins. Later calls do
-    /// nothing.
+    /// Discovers the plugins and starts the enabled ones, on the runtime that the supervisor was built on; waits for the
+    /// discovery, not for the plugins. Later calls do nothing. Cancel safe: a call that was dropped has started nothing.
     ///
     /// # Errors
-    /// The plugins folder cannot be made or read, or the enabled state is damaged: see [`SupervisorError`]. A broken plugin
+    /// The plugins folder cannot be made or read, the enabled state is damaged, or the supervisor or its runtime has ended:
+    /// see [`SupervisorError`]. A broken plugin
     /// is no error but a failed plugin in the list.
     pub async fn initialize(&self) -> Result<(), SupervisorError> {
         let inner = &self.inner;
         let ended = inner.ended.lock().await;
-        if *ended {
+        if *ended || inner.host.registrar.is_gone() {
             return Err(SupervisorError::ShutDown);
         }
         if inner.plugins.get().is_some() {
             return Ok(());
         }
         let states = inner.host.states.load().await?;
-        let mut plugins = BTreeMap::new();
+        let mut beginnings = Vec::new();
         // In the order of the ids, so that of two equal routes the lower id gets it.
         for (id, (origin, found)) in self.discover().await? {
             let wish = Wish::from_enabled(states.get(&*id).copied().unwrap_or(true));
@@ -144,10 +145,14 @@ impl PluginSupervisor {
                 _ => None,
             };
             let held = inner.held.as_ref().filter(|(held, _)| **held == *id).map(|(_, held)| held.clone());
-            let beginning = Beginning { id: id.clone(), origin, found, wish, lease, held };
-            plugins.insert(id, Task::start(inner.host.clone(), beginning));
+            beginnings.push(Beginning { id, origin, found, wish, lease, held });
         }
-        inner.plugins.set(plugins).expect("only the holder of `ended` sets it");
+        // All at once, after the last await: whoever drops this future has started none.
+        let start = |beginning: Beginning| (beginning.id.clone(), Task::start(inner.host.clone(), beginning));
+        inner
+            .plugins
+            .set(beginnings.into_iter().map(start).collect())
+            .expect("only the holder of `ended` sets it");
         Ok(())
     }
 
@@ -241,7 +246,7 @@ impl PluginSupervisor {
     ///
     /// # Errors
     /// The plugin's error; `unavailable` when it does not run, `invalid` when there is no such plugin.
-    pub async fn plugin_kv(&self, id: &str, call: KvCall) -> Result<KvAnswer, KvError> {
+    pub async fn plugin_kv(&self, id: &str, op: KvOp) -> Result<KvAnswer, KvError> {
         let published = self.published(id).ok_or_else(|| {
             KvError::new(KvErrorCode::Invalid, CommandError::Unknown(id.to_owned()).to_string())
         })?;
@@ -251,7 +256,7 @@ impl PluginSupervisor {
                 format!("the plugin {id:?} does not run: enable it and try again"),
             )
         })?;
-        link.kv(call).await
+        link.kv(op.into()).await
     }
 
     /// The host's store, whose namespaces are the plugins' ids.
@@ -291,8 +296,9 @@ impl PluginSupervisor {
         &self.inner.host.instance_id
     }
 
-    /// Stops all plugins in phases and resolves when all groups are gone. Later calls join the first. A plugin whose task
-    /// is stuck is killed after the phases and 5 s more.
+    /// Stops all plugins in phases and resolves when all groups are gone and the events of it are stored. Later calls join
+    /// the first. A plugin whose task is stuck is killed after the phases and 5 s more; an event store that is stuck is
+    /// waited for as long.
     pub async fn shutdown(&self) {
         *self.inner.ended.lock().await = true;
         let Some(plugins) = self.inner.plugins.get() else {
@@ -309,7 +315,9 @@ impl PluginSupervisor {
                 plugin.mailbox.closed().await;
             }
         }
-        self.inner.host.events.flush().await;
+        if tokio::time::timeout(SHUTDOWN_SLACK, self.inner.host.events.flush()).await.is_err() {
+            tracing::error!("the last events may not be stored: the event store is stuck");
+        }
     }
 
     fn plugin(&self, id: &str) -> Result<&TaskHandle, CommandError> {

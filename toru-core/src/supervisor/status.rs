@@ -24,6 +24,7 @@ pub enum StateName {
 /// The health badge.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
+#[non_exhaustive]
 pub enum Health {
     /// Not wanted.
     Disabled,
@@ -33,8 +34,16 @@ pub enum Health {
     Unhealthy,
 }
 
+impl Health {
+    /// Of a plugin without a process that answers.
+    pub(super) fn unless_running(enabled: bool) -> Self {
+        if enabled { Self::Unhealthy } else { Self::Disabled }
+    }
+}
+
 /// Why a plugin is not running.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[non_exhaustive]
 pub struct Reason {
     /// A stable code.
     pub code: String,
@@ -94,7 +103,7 @@ impl PluginStatus {
             running: false,
             pid: None,
             protocol: None,
-            health: if enabled { Health::Unhealthy } else { Health::Disabled },
+            health: Health::unless_running(enabled),
             state: StateName::Stopped,
             reason: None,
             restarts: 0,

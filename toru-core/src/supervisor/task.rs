@@ -15,7 +15,7 @@ use super::{
     links::LinksNews,
     prepare::{self, Origin, Prepared, Unfit, route_taken},
     state::{Action, Generation, Input, Machine, Occurrence, Reachable, Wish},
-    status::{PluginStatus, Reason, StateName},
+    status::{Health, PluginStatus, Reason, StateName},
     work::{Work, WorkNews},
 };
 use crate::{
@@ -93,7 +93,7 @@ pub(super) struct Task {
 }
 
 impl Task {
-    /// Starts the task on the current runtime.
+    /// Starts the task on the supervisor's own runtime, whichever asks for it.
     pub(super) fn start(host: Arc<Host>, beginning: Beginning) -> TaskHandle {
         let Beginning { id, origin, found, wish, lease, held } = beginning;
         let (sender, mailbox) = mpsc::channel(MAILBOX);
@@ -122,7 +122,7 @@ impl Task {
             held,
         };
         task.publish();
-        let abort = tokio::spawn(task.run()).abort_handle();
+        let abort = task.host.lanes.own().spawn(task.run()).abort_handle();
         TaskHandle { mailbox: sender, published: receiver, abort }
     }
 
@@ -381,6 +381,7 @@ impl Drop for Task {
         self.refresh_endpoint();
         let mut status = self.status();
         (status.running, status.state, status.next_retry_at) = (false, StateName::Stopped, None);
+        (status.health, status.protocol) = (Health::unless_running(status.enabled), None);
         if std::thread::panicking() {
             status.state = StateName::Failed;
             status.reason = Some(Reason {

@@ -6,7 +6,7 @@ use http::StatusCode;
 use rustix::process::Signal;
 use serde_json::json;
 use toru_core::{
-    api::message::kv::{KvAnswer, KvCall, KvErrorCode},
+    api::message::kv::{KvAnswer, KvErrorCode, KvOp},
     event::EventType,
     store::{StateStore, StoreError},
     supervisor::{CommandError, Health, StateName},
@@ -161,7 +161,7 @@ async fn a_kv_operation_reaches_the_plugin_that_runs_and_no_other() {
     scene.plugin("ok", "ok");
     let supervisor = scene.start().await;
     running(&supervisor, "ok").await;
-    let get = || KvCall::Get { key: "k".to_owned() };
+    let get = || KvOp::Get { key: "k".to_owned() };
     assert_eq!(within(supervisor.plugin_kv("ok", get())).await, Ok(KvAnswer::Value(Some("k".into()))));
     let unknown = within(supervisor.plugin_kv("nobody", get())).await.unwrap_err();
     assert_eq!(unknown.code, KvErrorCode::Invalid);

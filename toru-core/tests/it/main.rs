@@ -3,7 +3,9 @@
 
 #![allow(clippy::unwrap_used, reason = "all of this is a test")]
 
+mod bounds;
 mod claims;
+mod embedding;
 mod failures;
 mod isolation;
 mod leaks;

@@ -4,6 +4,7 @@ use std::{
     fs,
     os::fd::OwnedFd,
     path::{Path, PathBuf},
+    process::Command,
     sync::Arc,
     time::Duration,
 };
@@ -95,6 +96,18 @@ pub(crate) fn quick_restarts() -> RestartPolicy {
     .unwrap()
 }
 
+/// At once, and as often as a test needs.
+pub(crate) fn endless_restarts() -> RestartPolicy {
+    RestartPolicy::try_new(RestartSettings {
+        first_delay: Duration::from_millis(1),
+        max_delay: Duration::from_millis(1),
+        max_in_a_row: 10_000,
+        max_in_window: 10_000,
+        ..RestartSettings::default()
+    })
+    .unwrap()
+}
+
 /// No restart while the test runs.
 pub(crate) fn no_restarts() -> RestartPolicy {
     let hour = Duration::from_secs(3_600);
@@ -168,6 +181,58 @@ pub(crate) async fn get(service: &mut PluginService, path: &str) -> (StatusCode,
     let status = response.status();
     let body = within(response.into_body().collect()).await.unwrap().to_bytes();
     (status, String::from_utf8(body.to_vec()).unwrap())
+}
+
+/// Tells this binary, started by itself, that it runs one test alone.
+const ALONE: &str = "TORU_TEST_ALONE";
+
+/// Runs the test of this name in a process of its own, so that what it counts and measures is its own. Sockets by path are
+/// made in a folder that must be empty afterwards.
+pub(crate) fn alone(name: &str, test: impl Future<Output = ()>) {
+    if std::env::var_os(ALONE).is_some() {
+        return tokio::runtime::Runtime::new().unwrap().block_on(test);
+    }
+    let runtime_dir = tempfile::tempdir().unwrap();
+    let run = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", name, "--nocapture"])
+        .env(ALONE, "1")
+        .env("XDG_RUNTIME_DIR", runtime_dir.path())
+        .output()
+        .unwrap();
+    assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
+    // What was measured, for `--nocapture`.
+    eprint!("{}", String::from_utf8_lossy(&run.stderr));
+    assert_eq!(fs::read_dir(&runtime_dir).unwrap().count(), 0, "folders of sockets are left");
+}
+
+/// How often something is done; an environment variable makes it more than the default.
+pub(crate) fn times(variable: &str, default: u32) -> u32 {
+    std::env::var(variable).map_or(default, |number| number.parse().unwrap())
+}
+
+/// A line of /proc/self/status, in KiB.
+fn status_kib(name: &str) -> u64 {
+    let status = fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find(|line| line.starts_with(name)).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse().unwrap()
+}
+
+/// The resident memory of this process from now on.
+pub(crate) struct Memory {
+    before: u64,
+}
+
+impl Memory {
+    pub(crate) fn now() -> Self {
+        // Resets the high-water mark (proc(5)).
+        fs::write("/proc/self/clear_refs", "5").unwrap();
+        Self { before: status_kib("VmRSS:") }
+    }
+
+    /// The most that it has ever grown by, in KiB.
+    pub(crate) fn growth_kib(&self) -> u64 {
+        status_kib("VmHWM:").saturating_sub(self.before)
+    }
 }
 
 /// A process that is watched until it ends, whoever its parent is.

@@ -1,11 +1,15 @@
 //! Plugins that do not want to end, and what they leave behind.
 
-use std::{fs, time::Duration};
+use std::{fs, future::poll_fn, task::Poll, time::Duration};
 
+use http::StatusCode;
+use rustix::process::Signal;
 use serde_json::json;
 use toru_core::{PluginSupervisor, event::EventType, supervisor::StateName};
 
-use crate::scene::{Scene, Watched, details_of, in_state, running, status_when, within};
+use crate::scene::{
+    Scene, Watched, details_of, get, in_state, kill, no_restarts, running, status_when, within,
+};
 
 fn impatient() -> Scene {
     let mut scene = Scene::new();
@@ -86,5 +90,108 @@ async fn a_disable_during_the_start_ends_it() {
     within(supervisor.disable("slow")).await.unwrap();
     in_state(&supervisor, "slow", StateName::Stopped).await;
     process.gone().await;
+    within(supervisor.shutdown()).await;
+}
+
+/// Impatient with pings too, and with the answers to requests.
+fn watchful() -> Scene {
+    let mut scene = impatient();
+    scene.config.ping_interval = Duration::from_millis(100);
+    scene.config.response_timeout = Duration::from_millis(300);
+    scene
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plugin_that_is_stopped_by_a_signal_is_killed_and_comes_back() {
+    let scene = watchful();
+    scene.plugin("frozen", "ok");
+    let supervisor = scene.start().await;
+    let first = running(&supervisor, "frozen").await.pid.unwrap();
+    let process = Watched::of(first).unwrap();
+    kill(first, Signal::STOP);
+    assert_eq!(get(&mut supervisor.service(), "/frozen/").await.0, StatusCode::GATEWAY_TIMEOUT);
+    process.gone().await;
+    status_when(&supervisor, "frozen", |status| status.running && status.pid != Some(first)).await;
+    assert_eq!(get(&mut supervisor.service(), "/frozen/").await.0, StatusCode::OK);
+    assert_eq!(details_of(&supervisor, "frozen", EventType::Unhealthy).await, [json!({"missed": 3})]);
+    within(supervisor.shutdown()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plugin_that_is_stopped_by_a_signal_can_still_be_disabled() {
+    let scene = impatient();
+    scene.plugin("frozen", "ok");
+    let supervisor = scene.start().await;
+    let pid = running(&supervisor, "frozen").await.pid.unwrap();
+    let process = Watched::of(pid).unwrap();
+    kill(pid, Signal::STOP);
+    within(supervisor.disable("frozen")).await.unwrap();
+    in_state(&supervisor, "frozen", StateName::Stopped).await;
+    process.gone().await;
+    assert_eq!(details_of(&supervisor, "frozen", EventType::Stopped).await, [json!({"signal": 9})]);
+    within(supervisor.shutdown()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_child_that_holds_the_socket_does_not_hide_the_death_of_its_plugin() {
+    let scene = Scene::new();
+    scene.plugin("parent", "hold-socket");
+    let supervisor = scene.start().await;
+    let family = family(&scene, &supervisor, "parent").await;
+    let first = supervisor.status("parent").unwrap().pid.unwrap();
+    kill(first, Signal::KILL);
+    status_when(&supervisor, "parent", |status| status.running && status.pid != Some(first)).await;
+    for process in &family {
+        process.gone().await;
+    }
+    assert_eq!(details_of(&supervisor, "parent", EventType::Crashed).await, [json!({"signal": 9})]);
+    within(supervisor.shutdown()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_child_that_left_the_group_with_the_socket_keeps_its_plugin_from_nothing() {
+    let scene = Scene::new();
+    scene.plugin("parent", "escape");
+    let supervisor = scene.start().await;
+    let first = running(&supervisor, "parent").await.pid.unwrap();
+    let child = fs::read_to_string(scene.data("plugins/parent/child-pid")).unwrap().parse().unwrap();
+    kill(first, Signal::KILL);
+    status_when(&supervisor, "parent", |status| status.running && status.pid != Some(first)).await;
+    assert_eq!(get(&mut supervisor.service(), "/parent/").await.0, StatusCode::OK);
+    let second = fs::read_to_string(scene.data("plugins/parent/child-pid")).unwrap().parse().unwrap();
+    within(supervisor.shutdown()).await;
+    // What has left the group is not followed at this level of isolation.
+    for escaped in [child, second] {
+        kill(escaped, Signal::KILL);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_100_requests_in_flight_at_a_kill_9_each_is_told_502_once() {
+    let mut scene = Scene::new();
+    scene.config.restart = no_restarts();
+    scene.plugin("silent", "silent");
+    let supervisor = scene.start().await;
+    let pid = running(&supervisor, "silent").await.pid.unwrap();
+    let clients = (0..100).map(|_| {
+        let mut service = supervisor.service();
+        let mut answer = Box::pin(async move { get(&mut service, "/silent/").await.0 });
+        tokio::spawn(async move {
+            // Its first step sends it, since the plugin has room for all of them.
+            let asked = poll_fn(|cx| Poll::Ready(answer.as_mut().poll(cx))).await;
+            assert!(asked.is_pending());
+            answer
+        })
+    });
+    let mut answers = Vec::new();
+    for client in clients.collect::<Vec<_>>() {
+        answers.push(within(client).await.unwrap());
+    }
+    kill(pid, Signal::KILL);
+    for answer in answers {
+        assert_eq!(within(answer).await, StatusCode::BAD_GATEWAY);
+    }
+    in_state(&supervisor, "silent", StateName::Backoff).await;
+    assert_eq!(details_of(&supervisor, "silent", EventType::Crashed).await, [json!({"signal": 9})]);
     within(supervisor.shutdown()).await;
 }

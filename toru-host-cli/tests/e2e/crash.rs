@@ -3,8 +3,14 @@
 use std::fs;
 
 use serde_json::{Value, json};
+use tokio::task::JoinSet;
 
-use crate::{client::Client, host::Host, place::Place, processes};
+use crate::{
+    client::{Client, within},
+    host::Host,
+    place::Place,
+    processes,
+};
 
 async fn count(client: Client, id: &str) -> String {
     match id {
@@ -39,6 +45,33 @@ async fn a_killed_plugin_is_told_with_its_signal_and_comes_back_with_its_values(
         assert_eq!((&scheduled["attempt"], &scheduled["delay_ms"]), (&json!(1), &json!(1_000)));
         assert_eq!(client.plugin(id).await["restarts"], 1);
     }
+    assert_eq!(host.stop().await.code(), Some(0));
+}
+
+/// Fewer than a plugin sees at once.
+const IN_FLIGHT: usize = 100;
+
+#[tokio::test]
+async fn each_request_in_flight_at_a_killed_plugin_has_one_outcome() {
+    let place = Place::new();
+    place.rust_plugin("gauge", "gauge");
+    let mut host = Host::start(&place).await;
+    host.event("gauge", "ready").await;
+    let client = host.client();
+    let mut answers = JoinSet::new();
+    for _ in 0..IN_FLIGHT {
+        answers.spawn(client.get("/api/plugins/route/gauge/hold"));
+    }
+    client.ask(&format!("/gauge/seen?running={IN_FLIGHT}")).await;
+    processes::kill(client.pid("gauge").await);
+    for answer in within(answers.join_all()).await {
+        assert_eq!(answer.status, 502, "{answer:?}");
+        assert_eq!(answer.json()["type"], "urn:toru:error:plugin-lost");
+    }
+    host.event("gauge", "crashed (signal 9)").await;
+    // A request that comes while it is away waits for it.
+    let seen: Value = serde_json::from_str(&client.ask("/gauge/seen").await).unwrap();
+    assert_eq!(seen, json!({"running": 0, "most": 0, "left": 0}), "nothing was sent again");
     assert_eq!(host.stop().await.code(), Some(0));
 }
 

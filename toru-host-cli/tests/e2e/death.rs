@@ -2,26 +2,23 @@
 
 use crate::{
     host::Host,
-    place::{Place, version_1_plugin},
+    place::{Place, version_1_plugin, write_manifest},
     processes,
 };
 
-/// Plugins of version 2 that have a child in their group: one by the Rust SDK, one by the package `toru` of the Python example.
-const WITH_CHILDREN: [&str; 2] = ["rust-group", "python-group"];
+/// Plugins of version 2 that have a child in their group, and the program of each: one by the Rust SDK, one by the Python
+/// package.
+const WITH_CHILDREN: [(&str, &str); 2] = [("rust-group", "./minimal"), ("python-group", "python3 main.py")];
 
 #[tokio::test]
 async fn a_killed_host_leaves_no_process_of_its_plugins() {
     let place = Place::new();
-    for (id, program) in [("rust-group", "./minimal"), ("python-group", "python3 main.py")] {
+    place.rust_plugin("minimal", "rust-group");
+    place.install("hello-plugin-python", "python-group");
+    for (id, program) in WITH_CHILDREN {
         let script = format!("tail -f /dev/null & exec {program}");
         let lines = format!("route = \"/{id}\"\nexec = [\"sh\", \"-c\", \"{script}\"]\n");
-        let folder = place.folder(id, &lines);
-        std::fs::copy(crate::place::built("minimal"), folder.join("minimal")).unwrap();
-        let toru = folder.join("toru");
-        std::fs::create_dir(&toru).unwrap();
-        let source = crate::place::examples().join("hello-plugin-python");
-        std::fs::copy(source.join("main.py"), folder.join("main.py")).unwrap();
-        crate::place::copy_into(&source.join("toru"), &toru);
+        write_manifest(&place.plugins().join(id), &lines);
     }
     place.install("simple-plugin-python", "simple-python");
     place.binary("hello-v1", &version_1_plugin());
@@ -29,7 +26,7 @@ async fn a_killed_host_leaves_no_process_of_its_plugins() {
     let mut host = Host::start(&place).await;
     let client = host.client();
     let mut left_behind = Vec::new();
-    for id in WITH_CHILDREN {
+    for (id, _) in WITH_CHILDREN {
         host.event(id, "ready").await;
         let group = processes::of_group(client.pid(id).await);
         assert!(group.len() >= 2, "{id} has a child: {group:?}");

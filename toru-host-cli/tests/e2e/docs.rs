@@ -4,7 +4,7 @@ use std::fs;
 
 use crate::{
     host::Host,
-    place::{Place, built, copy_into, examples},
+    place::{Place, built, copy_folder, examples},
 };
 
 const HELLO: &str = include_str!("../../examples/hello/src/main.rs");
@@ -45,8 +45,8 @@ async fn the_rust_plugin_of_the_documents_answers() {
 async fn the_python_plugin_and_the_manifest_of_the_documents_are_whole() {
     let place = Place::new();
     let folder = place.plugins().join("hello");
-    fs::create_dir_all(folder.join("toru")).unwrap();
-    copy_into(&examples().join("hello-plugin-python/toru"), &folder.join("toru"));
+    fs::create_dir(&folder).unwrap();
+    copy_folder(&examples().join("hello-plugin-python/toru"), &folder.join("toru"));
     fs::write(folder.join("plugin.toml"), block(PLUGIN_AUTHORS, "## The manifest", "toml")).unwrap();
     fs::write(folder.join("main.py"), block(PLUGIN_AUTHORS, "## In Python", "python")).unwrap();
     let host = Host::start(&place).await;

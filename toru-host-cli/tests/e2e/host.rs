@@ -9,10 +9,11 @@ use rustix::process::{Pid, Signal, kill_process};
 use tokio::{
     io::{AsyncBufReadExt, AsyncRead, BufReader, Lines},
     process::{Child, ChildStderr, Command},
+    time::timeout,
 };
 
 use crate::{
-    client::{Client, TOKEN, within},
+    client::{Client, HANG, TOKEN, within},
     place::Place,
 };
 
@@ -72,16 +73,20 @@ impl Host {
         if let Some(at) = self.unclaimed.iter().position(is_it) {
             return self.unclaimed.remove(at);
         }
-        within(async {
+        let told = timeout(HANG, async {
             loop {
                 match self.stderr.next_line().await.unwrap() {
-                    Some(line) if is_it(&line) => return line,
+                    Some(line) if is_it(&line) => return Some(line),
                     Some(line) => self.unclaimed.push(line),
-                    None => panic!("the host ended without `{event}` of {id}: {:#?}", self.unclaimed),
+                    None => return None,
                 }
             }
-        })
-        .await
+        });
+        match told.await {
+            Ok(Some(line)) => line,
+            Ok(None) => panic!("the host ended without `{event}` of {id}: {:#?}", self.unclaimed),
+            Err(_) => panic!("the host does not tell `{event}` of {id}: {:#?}", self.unclaimed),
+        }
     }
 
     /// `kill -9`.

@@ -10,7 +10,7 @@ use tokio::{
     sync::{mpsc, oneshot},
     task::JoinSet,
 };
-use toru_core::{Config, PluginSupervisor, api::message::kv::KvCall, config};
+use toru_core::{Config, PluginSupervisor, api::message::kv::KvOp, config};
 use toru_host_axum::{AdminToken, Limits, Server};
 
 use crate::{
@@ -171,11 +171,11 @@ async fn of_handlers_that_never_answer_128_run_1024_wait_and_the_rest_is_refused
         assert_eq!(refused.status, StatusCode::SERVICE_UNAVAILABLE, "{refused:?}");
         assert!(refused.headers.contains_key("retry-after"), "{refused:?}");
     }
-    let all_run = KvCall::Get { key: config::MAX_IN_FLIGHT.to_string() };
+    let all_run = KvOp::Get { key: config::MAX_IN_FLIGHT.to_string() };
     within(supervisor.plugin_kv("gauge", all_run)).await.unwrap();
     assert!(answers.is_empty(), "the others run or wait");
 
-    let release = KvCall::Set { key: "release".into(), value: "".into(), ttl_ms: None };
+    let release = KvOp::Set { key: "release".into(), value: "".into() };
     within(supervisor.plugin_kv("gauge", release)).await.unwrap();
     for _ in 0..taken {
         let answer = within(answers.recv()).await.unwrap();

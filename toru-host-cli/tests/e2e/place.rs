@@ -31,19 +31,17 @@ impl Place {
     }
 
     /// Installs an example of the repository, a folder with a `plugin.toml`.
-    pub(crate) fn install(&self, name: &str, id: &str) {
-        fs::create_dir(self.plugins().join(id)).unwrap();
-        copy_into(&examples().join(name), &self.plugins().join(id));
+    pub(crate) fn install(&self, name: &str, id: &str) -> PathBuf {
+        let folder = self.plugins().join(id);
+        copy_folder(&examples().join(name), &folder);
+        folder
     }
 
     /// Installs a plugin as a folder: its manifest has these lines beside the usual ones.
     pub(crate) fn folder(&self, id: &str, lines: &str) -> PathBuf {
         let folder = self.plugins().join(id);
         fs::create_dir(&folder).unwrap();
-        let manifest = format!(
-            "id = \"{id}\"\nname = \"{id}\"\nversion = \"0.1.0\"\nicon = \"x\"\nprotocol = 2\n{lines}"
-        );
-        fs::write(folder.join("plugin.toml"), manifest).unwrap();
+        write_manifest(&folder, lines);
         folder
     }
 
@@ -58,6 +56,26 @@ impl Place {
         let path = self.plugins().join(format!("{id}.binary"));
         fs::write(&path, script).unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+}
+
+/// Writes the manifest of the plugin in this folder: these lines beside the usual ones.
+pub(crate) fn write_manifest(folder: &Path, lines: &str) {
+    let id = folder.file_name().unwrap().to_str().unwrap();
+    let manifest =
+        format!("id = \"{id}\"\nname = \"{id}\"\nversion = \"0.1.0\"\nicon = \"x\"\nprotocol = 2\n{lines}");
+    fs::write(folder.join("plugin.toml"), manifest).unwrap();
+}
+
+pub(crate) fn copy_folder(from: &Path, to: &Path) {
+    fs::create_dir(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let (path, copy) = entry.map(|entry| (entry.path(), to.join(entry.file_name()))).unwrap();
+        if path.is_dir() {
+            copy_folder(&path, &copy);
+        } else {
+            fs::copy(&path, &copy).unwrap();
+        }
     }
 }
 
@@ -81,21 +99,4 @@ pub(crate) fn built(name: &str) -> PathBuf {
         path.display()
     );
     path
-}
-
-/// Copies all that lies in a folder, but what Python compiled, into one that is there.
-pub(crate) fn copy_into(from: &Path, to: &Path) {
-    for entry in fs::read_dir(from).unwrap() {
-        let path = entry.unwrap().path();
-        let target = to.join(path.file_name().unwrap());
-        if path.ends_with("__pycache__") {
-            continue;
-        }
-        if path.is_dir() {
-            fs::create_dir(&target).unwrap();
-            copy_into(&path, &target);
-        } else {
-            fs::copy(&path, &target).unwrap();
-        }
-    }
 }

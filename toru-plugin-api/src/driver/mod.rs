@@ -23,8 +23,6 @@ mod incoming;
 mod io;
 mod pump;
 mod shared;
-#[cfg(test)]
-mod tests;
 
 use std::sync::Arc;
 

@@ -18,8 +18,6 @@ mod http;
 mod kv;
 mod process;
 pub mod testing;
-#[cfg(test)]
-mod tests;
 
 use std::{
     convert::Infallible,
@@ -33,10 +31,11 @@ use serde_json::Map;
 use tower_service::Service;
 
 pub use self::http::{HttpRequest, HttpResponse};
+pub use crate::message::kv::KvOp;
 pub use body::{Body, BodySender, BodyUnwanted, DEFAULT_BODY_LIMIT};
 pub use context::PluginContext;
 pub use error::{PluginError, PluginResult, ServeError};
-pub use kv::{KvOp, PluginKvStore};
+pub use kv::PluginKvStore;
 
 use crate::{
     driver::BoxError,
@@ -166,10 +165,10 @@ impl<P: ToruPlugin> Service<::http::Request<Body>> for PluginService<P> {
                 .extensions_mut()
                 .remove::<PluginContext>()
                 .expect("the engine puts its context into every request");
-            let path = request.uri().path().to_owned();
+            let uri = request.uri().clone();
             match plugin.handle_http(&context, request.into()).await {
                 Ok(response) => Ok(response.into_inner()),
-                Err(error) => Ok(answer_failure(&context, &path, &error)),
+                Err(error) => Ok(answer_failure(&context, uri.path(), &error)),
             }
         })
     }

@@ -6,3 +6,4 @@ mod length;
 
 pub use answer::{AnswerBody, AnswerBodyError};
 pub(super) use client::{ClientBody, ClientBodyError, Outgoing};
+pub(super) use length::{LengthMismatch, content_length};

@@ -135,6 +135,29 @@ async fn two_host_fields_are_400() {
 }
 
 #[tokio::test]
+async fn a_length_that_is_none_or_not_that_of_the_body_is_400_and_reaches_no_plugin() {
+    let (rig, heads) = recording().await;
+    for (lengths, body) in [
+        (&["3", "3"][..], "abc"),
+        (&["+3"], "abc"),
+        (&["3, 3"], "abc"),
+        (&[""], "abc"),
+        (&["18446744073709551616"], "abc"),
+        (&["4"], "abc"),
+        (&["2"], "abc"),
+        (&["3"], ""),
+    ] {
+        let mut request = Request::post("/r").body(Full::new(Bytes::from(body))).unwrap();
+        for length in lengths {
+            request.headers_mut().append("content-length", length.parse().unwrap());
+        }
+        let answer = rig.send(request).await;
+        assert_eq!((answer.status, answer.problem()), (400, "body-broken".to_owned()), "{lengths:?}");
+    }
+    assert!(heads.lock().unwrap().is_empty());
+}
+
+#[tokio::test]
 async fn connect_is_501() {
     let (rig, _) = recording().await;
     let request = Request::builder().method("CONNECT").uri("example.org:80").body(Empty::new()).unwrap();

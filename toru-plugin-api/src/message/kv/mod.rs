@@ -2,12 +2,14 @@
 
 mod answer;
 mod call;
+mod op;
 
 use bytes::Bytes;
 
 pub(super) use answer::read_error;
 pub use answer::{encode_answer, encode_error};
 pub use call::encode_call;
+pub use op::KvOp;
 
 use super::{
     MessageError, Parsed,

@@ -1,7 +1,7 @@
 //! How a link ends, and who is told.
 
 use super::*;
-use crate::{driver::RecvError, message::kv::KvCall, message::kv::KvErrorCode};
+use toru_plugin_api::{driver::RecvError, message::kv::KvCall, message::kv::KvErrorCode};
 
 #[tokio::test]
 async fn link_loss_wakes_everyone() {

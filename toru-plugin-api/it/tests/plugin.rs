@@ -1,27 +1,38 @@
 //! Plugins in memory, against the test host.
 
-use std::{sync::Arc, time::Duration};
+#![allow(clippy::unwrap_used, reason = "all of this is a test")]
 
-use ::http::{HeaderMap, Method, Request, Response, StatusCode};
+use std::{
+    convert::Infallible,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
 use bytes::Bytes;
+use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body_util::BodyExt;
-use serde_json::json;
+use serde_json::{Map, json};
 use tokio::{
     sync::{Notify, mpsc},
     task::JoinSet,
     time::Instant,
 };
-
-use super::{testing::TestHost, *};
-use crate::{
-    driver::{self, Handle, RequestBody, RequestError},
+use toru_plugin_api::{
+    Body, HttpRequest, HttpResponse, KvAnswer, KvOp, Level, PluginContext, PluginError, PluginMetadata,
+    PluginResult, ServeError, ToruPlugin,
+    driver::{self, BoxError, Handle, RequestBody, RequestError},
     frame::ResetCode,
     message::{
         http::RequestHead,
         kv::{KvError, KvErrorCode},
     },
+    plugin::BodyUnwanted,
     proto::Settings,
+    testing::{MemoryKv, TestHost},
 };
+use tower_service::Service;
 
 /// A plugin with a path for each thing that a handler may do.
 #[derive(Debug, Default)]
@@ -271,7 +282,7 @@ async fn lost_link_ends_the_plugin_and_its_handlers() {
 
 #[tokio::test]
 async fn init_may_use_the_store() {
-    let kv = testing::MemoryKv::default();
+    let kv = MemoryKv::default();
     for starts in ["1", "2"] {
         let host = TestHost::builder().kv(kv.clone()).start(Many::default()).await.unwrap();
         assert_eq!(host.kv().get("starts").unwrap(), starts);
@@ -310,7 +321,8 @@ async fn kv_of_the_host_reaches_the_plugins_store_by_default() {
 
 #[tokio::test(start_paused = true)]
 async fn records_events_and_health_reach_the_host() {
-    let settings = Settings { ping_interval: Some(Duration::from_secs(1)), ..Settings::default() };
+    let mut settings = Settings::default();
+    settings.ping_interval = Some(Duration::from_secs(1));
     let host = TestHost::builder().settings(settings).start(Many::default()).await.unwrap();
     assert_eq!(text(host.get("/tell").await.unwrap()).await, "told");
     tokio::time::sleep(Duration::from_secs(3)).await;
@@ -387,33 +399,39 @@ async fn sender_of_an_unwanted_body_is_told() {
     assert_eq!(unwanted, BodyUnwanted);
 }
 
+/// A body that panics when it is asked for bytes.
+#[derive(Debug, Clone)]
+struct BrokenBody;
+
+impl http_body::Body for BrokenBody {
+    type Data = Bytes;
+    type Error = BoxError;
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<http_body::Frame<Bytes>, BoxError>>> {
+        panic!("a bug in a body")
+    }
+}
+
+/// Answers everything with a [`BrokenBody`].
+#[derive(Debug, Clone)]
+struct Broken;
+
+impl Service<Request<Body>> for Broken {
+    type Response = Response<BrokenBody>;
+    type Error = Infallible;
+    type Future = std::future::Ready<Result<Self::Response, Infallible>>;
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+    fn call(&mut self, _: Request<Body>) -> Self::Future {
+        std::future::ready(Ok(Response::new(BrokenBody)))
+    }
+}
+
 #[tokio::test]
 async fn panic_in_a_body_resets_its_stream() {
-    #[derive(Debug, Clone)]
-    struct BrokenBody;
-    impl http_body::Body for BrokenBody {
-        type Data = Bytes;
-        type Error = BoxError;
-        fn poll_frame(
-            self: Pin<&mut Self>,
-            _: &mut Context<'_>,
-        ) -> Poll<Option<Result<http_body::Frame<Bytes>, BoxError>>> {
-            panic!("a bug in a body")
-        }
-    }
-    #[derive(Debug, Clone)]
-    struct Broken;
-    impl Service<Request<Body>> for Broken {
-        type Response = Response<BrokenBody>;
-        type Error = Infallible;
-        type Future = std::future::Ready<Result<Self::Response, Infallible>>;
-        fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-            Poll::Ready(Ok(()))
-        }
-        fn call(&mut self, _: Request<Body>) -> Self::Future {
-            std::future::ready(Ok(Response::new(BrokenBody)))
-        }
-    }
     let host = TestHost::builder().start_service(&metadata(), Broken).await.unwrap();
     let error = host.get("/").await.unwrap_err();
     assert!(matches!(error, RequestError::Reset(ResetCode::INTERNAL)), "{error}");
@@ -421,4 +439,12 @@ async fn panic_in_a_body_resets_its_stream() {
         tokio::task::yield_now().await;
     }
     assert_eq!(host.logs()[0].fields["error"], json!("panicked: a bug in a body"));
+}
+
+#[tokio::test]
+async fn answer_to_head_is_sent_without_asking_its_body() {
+    let host = TestHost::builder().start_service(&metadata(), Broken).await.unwrap();
+    let response = host.request(Request::head("/").body(()).unwrap()).await.unwrap();
+    assert_eq!(response.status(), StatusCode::OK);
+    assert_eq!(text(response).await, "");
 }

@@ -5,7 +5,7 @@ use std::io::{self, IoSlice};
 use tokio::io::ReadBuf;
 
 use super::*;
-use crate::message::kv::{KvAnswer, KvCall};
+use toru_plugin_api::message::kv::{KvAnswer, KvCall};
 
 /// Counts the writes of the stream inside.
 struct CountWrites<IO> {

@@ -1,8 +1,12 @@
 //! Two drivers against each other, in memory and over real sockets.
 
+#![allow(clippy::unwrap_used, reason = "all of this is a test")]
+
 mod bodies;
 mod ends;
+mod floods;
 mod requests;
+mod waits;
 mod wire;
 
 use std::{
@@ -10,7 +14,7 @@ use std::{
     sync::Arc,
     sync::atomic::{AtomicUsize, Ordering},
     task::{Context, Poll},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
@@ -21,12 +25,11 @@ use tokio::{
     io::{AsyncRead, AsyncWrite, DuplexStream},
     task::JoinHandle,
 };
-
-use super::{
-    BoxError, DriveError, Handle, Incoming, IncomingEvent, IncomingRequest, RecvBody, RequestBody,
-    RequestError, Response, drive, shared::now,
-};
-use crate::{
+use toru_plugin_api::{
+    driver::{
+        BoxError, DriveError, Handle, Incoming, IncomingEvent, IncomingRequest, RecvBody, RequestBody,
+        RequestError, Response, drive,
+    },
     frame::Limits,
     message::{
         http::{RequestHead, ResponseHead},
@@ -43,6 +46,11 @@ struct End {
     handle: Handle,
     incoming: Incoming,
     driver: JoinHandle<Result<(), DriveError>>,
+}
+
+/// The time of the driver: that of tokio, which a test may pause.
+fn now() -> Instant {
+    tokio::time::Instant::now().into_std()
 }
 
 fn init() -> Init {
@@ -85,7 +93,9 @@ where
 
 /// Settings without pings: a paused clock would jump from one to the next.
 fn settings() -> Settings {
-    Settings { ping_interval: None, ..Settings::default() }
+    let mut settings = Settings::default();
+    settings.ping_interval = None;
+    settings
 }
 
 async fn pair() -> (End, End) {

@@ -4,7 +4,7 @@ use http_body::Body;
 use tokio::task::JoinSet;
 
 use super::*;
-use crate::{
+use toru_plugin_api::{
     frame::ResetCode,
     message::{
         kv::{KvAnswer, KvCall, KvErrorCode},
