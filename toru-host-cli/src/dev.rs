@@ -1,6 +1,10 @@
 //! `toru dev`
 
-use std::{collections::HashMap, path::Path, sync::Arc};
+use std::{
+    collections::HashMap,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use tokio::task::JoinSet;
 use toru_core::{
@@ -33,7 +37,8 @@ pub(crate) async fn run(args: Dev) -> Result<(), Failure> {
         .fold(PluginSupervisor::builder(config), |builder, source| builder.source_dir(&source.dir));
     let supervisor = builder.build().map_err(Failure::new)?;
     let host = Host::listen(supervisor, &args.data, &args.listen).await?;
-    host.run(signals, |announcement| announce(announcement, sources)).await
+    let logs = args.data.join("logs/plugins");
+    host.run(signals, |announcement| announce(announcement, sources, logs)).await
 }
 
 /// One host has one plugin of an id.
@@ -53,12 +58,13 @@ fn check_ids(sources: &[Source]) -> Result<(), Failure> {
 }
 
 /// Tells the links, then of each plugin when it answers and when it fails.
-async fn announce(announcement: Announcement, sources: Vec<Source>) {
+async fn announce(announcement: Announcement, sources: Vec<Source>, logs: PathBuf) {
     for source in &sources {
         let metadata = &source.metadata;
         say(&format!("{}: {}/api/plugins/route{}/", metadata.id(), announcement.base, metadata.route()));
     }
     announcement.tell_how_to_enter();
+    eprintln!("what a plugin prints is in {}", logs.join("<id>.log").display());
     let mut followed: JoinSet<()> = sources
         .into_iter()
         .map(|source| follow(announcement.supervisor.clone(), source.metadata.id().to_owned()))

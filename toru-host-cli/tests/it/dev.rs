@@ -16,6 +16,7 @@ fn dev_builds_serves_and_tells_the_links() {
     assert_eq!(dev.next_stdout(), format!("two: {base}/api/plugins/route/two/"));
     let told = dev.stderr_until("admin token");
     assert!(told.contains(".toru/admin-token"), "the link with the token is for a terminal only: {told}");
+    dev.stderr_until("what a plugin prints is in ./.toru/logs/plugins/<id>.log");
     dev.stderr_until(": ready");
     dev.stderr_until(": ready");
     assert!(place.path(".toru/admin-token").exists());
