@@ -114,6 +114,7 @@ impl Builder {
             |error: io::Error| SupervisorError::Io { path: data_dir.clone(), message: error.to_string() };
         folders::make_private(&data_dir).map_err(io_error)?;
         let lock = DataLock::acquire(&data_dir)?;
+        folders::sweep_socket_folders();
         let instance_id = instance::load_or_create(&data_dir).map_err(io_error)?;
         let logs = Logs::open(&self.config).map_err(|error| SupervisorError::Io {
             path: self.config.log_dir.clone(),

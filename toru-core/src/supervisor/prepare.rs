@@ -45,6 +45,8 @@ pub(super) struct Unfit {
     pub(super) why: Failure,
     /// What is known of it all the same.
     pub(super) definition: Option<Arc<Definition>>,
+    /// The route that it got all the same: requests on it are told that the plugin has failed.
+    pub(super) lease: Option<Lease>,
 }
 
 /// Prepares a plugin. `known` is what a scan has found of it lately, `held` the endpoint that it holds already. Dropping
@@ -58,11 +60,17 @@ pub(super) async fn prepare(
 ) -> Result<Box<Prepared>, Unfit> {
     let definition = match define(&host, &id, origin, known).await {
         Ok(definition) => definition,
-        Err(why) => return Err(Unfit { why, definition: None }),
+        Err(why) => return Err(Unfit { why, definition: None, lease: None }),
     };
-    match equip(&host, &id, definition.clone(), held).await {
-        Ok(prepared) => Ok(Box::new(prepared)),
-        Err(why) => Err(Unfit { why, definition: Some(definition) }),
+    let unfit = |why, lease| Unfit { why, definition: Some(definition.clone()), lease };
+    let protocol = common_version(&definition.metadata).map_err(|why| unfit(why, None))?;
+    let lease = match held {
+        Some(endpoint) if fits(&endpoint, &definition.metadata) => None,
+        _ => Some(claim(&host, &definition.metadata).await.map_err(|why| unfit(why, None))?),
+    };
+    match equip(&host, &id, definition.metadata.clone()).await {
+        Ok((config, data_dir)) => Ok(Box::new(Prepared { definition, protocol, config, data_dir, lease })),
+        Err(why) => Err(unfit(why, lease)),
     }
 }
 
@@ -92,21 +100,14 @@ async fn define(
     }
 }
 
-/// What the plugin gets of this host.
+/// What the plugin gets of this host: its settings in force, and its data folder.
 async fn equip(
     host: &Host,
     id: &str,
-    definition: Arc<Definition>,
-    held: Option<Arc<Endpoint>>,
-) -> Result<Prepared, Failure> {
-    let protocol = common_version(&definition.metadata)?;
-    let lease = match held {
-        Some(endpoint) if fits(&endpoint, &definition.metadata) => None,
-        _ => Some(claim(host, &definition.metadata).await?),
-    };
+    metadata: PluginMetadata,
+) -> Result<(Map<String, Value>, PathBuf), Failure> {
     let (own_dir, host_dir) = (host.plugin_data_dir(id), host.config.data_dir.clone());
-    let metadata = definition.metadata.clone();
-    let (config, data_dir) = blocking(move || {
+    blocking(move || {
         folders::make_private(&own_dir).map_err(|error| {
             let path = own_dir.display();
             Failure::new("data_dir", format!("{path}: the plugin's data folder cannot be made: {error}"))
@@ -114,8 +115,7 @@ async fn equip(
         let config = discovery::config_for(&host_dir, metadata.id(), metadata.config()).map_err(failure)?;
         Ok((config, own_dir))
     })
-    .await?;
-    Ok(Prepared { definition, protocol, config, data_dir, lease })
+    .await
 }
 
 /// Claims the route of a plugin.

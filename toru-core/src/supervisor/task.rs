@@ -193,8 +193,9 @@ impl Task {
                 self.prepared(prepared);
                 self.occurred(Occurrence::Prepared).await;
             }
-            WorkNews::Prepared(Err(Unfit { why, definition })) => {
+            WorkNews::Prepared(Err(Unfit { why, definition, lease })) => {
                 self.work = Work::Idle;
+                self.lease = lease.or(self.lease.take());
                 if let Some(definition) = definition {
                     self.defined(definition);
                 }
@@ -275,7 +276,7 @@ impl Task {
         for action in actions {
             match action {
                 Action::Prepare(generation) => self.prepare(generation),
-                Action::AbandonPreparation => self.work = Work::Idle,
+                Action::AbandonPreparation => self.abandon_preparation().await,
                 Action::Spawn(_) => self.spawn(),
                 Action::AskShutdown => {
                     if let Some(live) = self.work.live() {
@@ -309,6 +310,14 @@ impl Task {
             self.found.clone(),
             self.lease.as_ref().map(|lease| lease.endpoint().clone()),
         )));
+    }
+
+    async fn abandon_preparation(&mut self) {
+        self.work = Work::Idle;
+        if self.lease.is_none() {
+            // The preparation may have claimed a route already.
+            self.host.registrar.release(&self.id).await;
+        }
     }
 
     fn spawn(&mut self) {

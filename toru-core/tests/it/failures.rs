@@ -240,6 +240,22 @@ async fn a_binary_is_asked_for_its_metadata_and_then_runs() {
     within(supervisor.shutdown()).await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn requests_to_a_plugin_whose_settings_are_broken_are_told_so_at_once() {
+    let mut scene = Scene::new();
+    // Whoever waited in the queue would be told nothing within the test.
+    scene.config.queue_wait = Duration::from_secs(3_600);
+    let metadata = r#"{"id": "single", "name": "S", "version": "1", "route": "/single", "protocol": 2}"#;
+    script(&scene, "single", &format!("echo '{metadata}'"));
+    let operator = scene.data("config");
+    fs::create_dir_all(&operator).unwrap();
+    fs::write(operator.join("single.toml"), "a = = 1\n").unwrap();
+    let supervisor = scene.start().await;
+    assert_eq!(failed(&supervisor, "single").await.0, "config_invalid");
+    assert_eq!(get(&mut supervisor.service(), "/single/").await.0, StatusCode::SERVICE_UNAVAILABLE);
+    within(supervisor.shutdown()).await;
+}
+
 /// A version 1 plugin, as an author of the original protocol would write it.
 const VERSION_1: &str = r#"
 import json, os, socket, struct

@@ -58,7 +58,12 @@ impl Machine {
                 self.emit_failed(&why);
                 self.end(Ending::Unfit(why), now);
             }
-            State::Draining { ending, .. } => *ending = Ending::Unfit(why),
+            State::Draining { ending, .. } => {
+                *ending = Ending::Unfit(why.clone());
+                if self.wish == Wish::Up {
+                    self.emit_failed(&why);
+                }
+            }
             State::Backoff { .. } => {
                 self.emit_failed(&why);
                 self.unfit(why);

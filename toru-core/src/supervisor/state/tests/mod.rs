@@ -512,6 +512,22 @@ fn losing_the_route_stops_it_and_is_not_retried() {
 }
 
 #[test]
+fn losing_the_route_during_a_stop_is_told_too() {
+    let mut bench = Bench::new();
+    bench.begin();
+    bench.of(Occurrence::Prepared);
+    bench.of(Occurrence::Spawned { pid: 7 });
+    bench.of(Occurrence::LinkLost(Loss::Closed));
+    let told = bench.tell(Input::Evicted(Failure::new("route_taken", "by alpha")));
+    assert!(
+        matches!(&told[..], [Action::Emit(EventType::Failed, details)] if details["code"] == "route_taken"),
+        "{told:?}"
+    );
+    bench.exit(Exit::Signal(9));
+    assert_eq!((bench.machine.name(), bench.code()), (StateName::Failed, Some("route_taken")));
+}
+
+#[test]
 fn what_is_told_of_an_old_process_changes_nothing() {
     let mut bench = Bench::running();
     let old = bench.machine.generation;
