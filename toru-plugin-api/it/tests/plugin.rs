@@ -281,6 +281,21 @@ async fn lost_link_ends_the_plugin_and_its_handlers() {
 }
 
 #[tokio::test]
+async fn host_that_dies_while_the_plugin_finishes_is_a_lost_link() {
+    let (host, mut told, _go) = hanging().await;
+    let link = host.link().clone();
+    let client = tokio::spawn({
+        let link = link.clone();
+        async move { hang(&link).await.map(drop) }
+    });
+    assert_eq!(told.recv().await, Some("begun"));
+    link.shutdown(Duration::from_secs(60));
+    assert!(matches!(host.cut().await, Err(ServeError::LinkLost)));
+    assert_eq!(told.recv().await, Some("dropped"));
+    assert!(client.await.unwrap().is_err());
+}
+
+#[tokio::test]
 async fn init_may_use_the_store() {
     let kv = MemoryKv::default();
     for starts in ["1", "2"] {

@@ -102,6 +102,10 @@ impl Link {
     async fn finish(self, shutdown: Shutdown) -> Result<End, ServeError> {
         // What is not done by then is cut: the host's patience ends here.
         let _ = tokio::time::timeout(shutdown.grace, self.handle.idle()).await;
+        if self.handle.is_closed() {
+            // A host waits for the exit before it closes the link: this one has died.
+            return self.lost().await;
+        }
         self.handle.close();
         // Shutting down is what was asked for: how the socket ended does not matter any more.
         let _ = self.driver.await;
