@@ -25,9 +25,13 @@ impl Source {
     /// Reads the manifest.
     pub(crate) fn read(dir: &Path) -> Result<Self, Failure> {
         if !dir.is_dir() {
-            return Err(Failure::new(format!("{}: there is no such folder", dir.display())));
+            let what = if dir.exists() { "this is not a folder" } else { "there is no such folder" };
+            return Err(no_plugin(dir, what));
         }
-        let (definition, dev) = read_source_dir(dir).map_err(Failure::new)?;
+        let (definition, dev) = read_source_dir(dir).map_err(|problem| match problem.code {
+            "manifest_missing" => no_plugin(dir, "there is no plugin.toml in it"),
+            _ => Failure::new(problem),
+        })?;
         let build = dev.and_then(|dev| dev.build);
         Ok(Self { dir: dir.to_owned(), metadata: definition.metadata, build })
     }
@@ -50,6 +54,13 @@ impl Source {
         }
         Err(failed(format!("failed: {status}")).with_exit_code(status.code()))
     }
+}
+
+fn no_plugin(dir: &Path, what: &str) -> Failure {
+    Failure::new(format!(
+        "{}: {what}; name a plugin's source folder, the one with its plugin.toml",
+        dir.display()
+    ))
 }
 
 /// A build that runs, in a group of its own so that compilers end with their shell.

@@ -1,11 +1,14 @@
 //! `toru call`
 
-use std::{io, path::PathBuf};
+use std::io;
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderValue, Method, Request, Response, header};
 use http_body_util::{BodyExt, Channel, Either, Empty, Full, channel::Sender};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWriteExt},
+    sync::oneshot,
+};
 use tower_service::Service;
 
 use crate::{
@@ -24,15 +27,21 @@ const CHUNKS_AHEAD: usize = 2;
 /// A request's body: known, none, or streamed.
 type Body = Either<Either<Full<Bytes>, Empty<Bytes>>, Channel<Bytes, io::Error>>;
 
+/// A body that is read while it is sent, and where it is told that it could not be read on.
+struct Input {
+    body: Body,
+    broken: oneshot::Receiver<Failure>,
+}
+
 pub(crate) async fn run(args: Call) -> Result<(), Failure> {
     let source = Source::read(&args.dir)?;
     let mut signals = Signals::listen()?;
     let status = signals
         .unless(async {
             source.build().await?;
-            let body = open(args.body).await?;
+            let input = open(args.body).await?;
             let solo = Solo::start(&source, args.start.timeout).await?;
-            let answered = exchange(&solo, &source, args.method, &args.path, args.headers, body).await;
+            let answered = exchange(&solo, &source, args.method, &args.path, args.headers, input).await;
             solo.supervisor().shutdown().await;
             answered
         })
@@ -46,8 +55,9 @@ async fn exchange(
     method: Method,
     path: &str,
     headers: Vec<(http::HeaderName, HeaderValue)>,
-    body: Body,
+    input: Input,
 ) -> Result<http::StatusCode, Failure> {
+    let Input { body, mut broken } = input;
     let mut request = Request::new(body);
     *request.method_mut() = method;
     *request.uri_mut() = format!("{}{path}", source.metadata.route())
@@ -58,9 +68,17 @@ async fn exchange(
         request.headers_mut().append(name, value);
     }
     let Ok(response) = solo.supervisor().service().call(request).await;
+    // What is answered to half of a body says nothing of why it was half.
+    unbroken(&mut broken)?;
     let status = response.status();
-    print(response).await?;
-    Ok(status)
+    let printed = print(response).await;
+    unbroken(&mut broken)?;
+    printed.map(|()| status)
+}
+
+fn unbroken(broken: &mut oneshot::Receiver<Failure>) -> Result<(), Failure> {
+    // An error means that nothing was told.
+    broken.try_recv().map_or(Ok(()), Err)
 }
 
 /// Status and headers to stderr, the body to stdout as it comes.
@@ -87,41 +105,52 @@ where
     Ok(())
 }
 
-async fn open(body: Option<args::Body>) -> Result<Body, Failure> {
-    match body {
-        None => Ok(Either::Left(Either::Right(Empty::new()))),
-        Some(args::Body::Text(text)) => Ok(Either::Left(Either::Left(Full::from(text)))),
-        Some(args::Body::Stdin) => Ok(Either::Right(stream(tokio::io::stdin()))),
-        Some(args::Body::File(path)) => open_file(path).await,
-    }
+async fn open(body: Option<args::Body>) -> Result<Input, Failure> {
+    let (told, broken) = oneshot::channel();
+    let body = match body {
+        None => Either::Left(Either::Right(Empty::new())),
+        Some(args::Body::Text(text)) => Either::Left(Either::Left(Full::from(text))),
+        Some(args::Body::Stdin) => Either::Right(stream(tokio::io::stdin(), "stdin".into(), told)),
+        Some(args::Body::File(path)) => {
+            let name = path.display().to_string();
+            let file = tokio::fs::File::open(&path).await.map_err(|error| unreadable(&name, &error))?;
+            Either::Right(stream(file, name, told))
+        }
+    };
+    Ok(Input { body, broken })
 }
 
-async fn open_file(path: PathBuf) -> Result<Body, Failure> {
-    match tokio::fs::File::open(&path).await {
-        Ok(file) => Ok(Either::Right(stream(file))),
-        Err(error) => Err(Failure::new(format!("{}: the body cannot be read: {error}", path.display()))),
-    }
+fn unreadable(name: &str, error: &io::Error) -> Failure {
+    Failure::new(format!("{name}: the body cannot be read: {error}"))
 }
 
 /// A body that is read as fast as the plugin takes it.
-fn stream(reader: impl AsyncRead + Send + Unpin + 'static) -> Channel<Bytes, io::Error> {
+fn stream(
+    reader: impl AsyncRead + Send + Unpin + 'static,
+    name: String,
+    told: oneshot::Sender<Failure>,
+) -> Channel<Bytes, io::Error> {
     let (sender, body) = Channel::new(CHUNKS_AHEAD);
-    tokio::spawn(feed(reader, sender));
+    tokio::spawn(async move {
+        let mut sender = sender;
+        if let Err(error) = feed(reader, &mut sender).await {
+            // Without a receiver the command is over.
+            let _ = told.send(unreadable(&name, &error));
+            sender.abort(error);
+        }
+    });
     body
 }
 
-async fn feed(mut reader: impl AsyncRead + Unpin, mut sender: Sender<Bytes, io::Error>) {
+async fn feed(mut reader: impl AsyncRead + Unpin, sender: &mut Sender<Bytes, io::Error>) -> io::Result<()> {
     loop {
         let mut chunk = BytesMut::with_capacity(CHUNK);
-        match reader.read_buf(&mut chunk).await {
-            Ok(0) => return,
-            Ok(_) => {
-                // The plugin has answered without the rest.
-                if sender.send_data(chunk.freeze()).await.is_err() {
-                    return;
-                }
-            }
-            Err(error) => return sender.abort(error),
+        if reader.read_buf(&mut chunk).await? == 0 {
+            return Ok(());
+        }
+        // An error means that the plugin has answered without the rest.
+        if sender.send_data(chunk.freeze()).await.is_err() {
+            return Ok(());
         }
     }
 }

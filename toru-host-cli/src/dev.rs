@@ -1,6 +1,10 @@
 //! `toru dev`
 
-use std::sync::Arc;
+use std::{
+    collections::HashMap,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use tokio::task::JoinSet;
 use toru_core::{
@@ -22,6 +26,7 @@ const INSTALLED: &str = "installed";
 pub(crate) async fn run(args: Dev) -> Result<(), Failure> {
     let mut signals = Signals::listen()?;
     let sources = args.dirs.iter().map(|dir| Source::read(dir)).collect::<Result<Vec<_>, _>>()?;
+    check_ids(&sources)?;
     for source in &sources {
         signals.unless(source.build()).await?;
     }
@@ -32,16 +37,34 @@ pub(crate) async fn run(args: Dev) -> Result<(), Failure> {
         .fold(PluginSupervisor::builder(config), |builder, source| builder.source_dir(&source.dir));
     let supervisor = builder.build().map_err(Failure::new)?;
     let host = Host::listen(supervisor, &args.data, &args.listen).await?;
-    host.run(signals, |announcement| announce(announcement, sources)).await
+    let logs = args.data.join("logs/plugins");
+    host.run(signals, |announcement| announce(announcement, sources, logs)).await
+}
+
+/// One host has one plugin of an id.
+fn check_ids(sources: &[Source]) -> Result<(), Failure> {
+    let mut folders: HashMap<&str, &Path> = HashMap::new();
+    for source in sources {
+        let id = source.metadata.id();
+        if let Some(first) = folders.insert(id, &source.dir) {
+            return Err(Failure::usage(format!(
+                "{} and {} are both the plugin {id:?}: name one of them, or change the `id` of the other",
+                first.display(),
+                source.dir.display()
+            )));
+        }
+    }
+    Ok(())
 }
 
 /// Tells the links, then of each plugin when it answers and when it fails.
-async fn announce(announcement: Announcement, sources: Vec<Source>) {
+async fn announce(announcement: Announcement, sources: Vec<Source>, logs: PathBuf) {
     for source in &sources {
         let metadata = &source.metadata;
         say(&format!("{}: {}/api/plugins/route{}/", metadata.id(), announcement.base, metadata.route()));
     }
-    say(&format!("enter by {}", announcement.login_url));
+    announcement.tell_how_to_enter();
+    eprintln!("what a plugin prints is in {}", logs.join("<id>.log").display());
     let mut followed: JoinSet<()> = sources
         .into_iter()
         .map(|source| follow(announcement.supervisor.clone(), source.metadata.id().to_owned()))

@@ -186,6 +186,10 @@ impl Served {
             IncomingEvent::Kv(call) => self.kv.serve(call).await,
             IncomingEvent::Log(record) => self.shared.host.record(&record),
             IncomingEvent::Event(event) => self.shared.host.event(event, &mut self.gate),
+            IncomingEvent::Dropped(records) => {
+                let fields = Map::from_iter([("dropped".to_owned(), Value::from(records))]);
+                self.shared.host.warn("log records and events came faster than they were taken", &fields);
+            }
             IncomingEvent::Unknown(what) => {
                 let fields = Map::from_iter([("what".to_owned(), Value::from(what))]);
                 self.shared.host.warn("a message that this host does not know was ignored", &fields);

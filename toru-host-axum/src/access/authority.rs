@@ -38,7 +38,7 @@ impl AllowedHosts {
         Err(Problem::new(
             Kind::Misdirected,
             format!(
-                "{authority:?} is not a name of this host. Use the address that it listens on, or start it with this name allowed."
+                "{authority:?} is not a name of this host. Use the address that it listens on, or start it with `--allow-host` and this name."
             ),
         ))
     }

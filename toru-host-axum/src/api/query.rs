@@ -1,6 +1,8 @@
 //! Queries whose every parameter is understood.
 
-use axum::extract::{FromRequestParts, Query};
+use std::error::Error;
+
+use axum::extract::{FromRequestParts, Query, rejection::QueryRejection};
 use http::request::Parts;
 use serde::de::DeserializeOwned;
 
@@ -14,8 +16,13 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Checked<T> {
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         let parsed = Query::from_request_parts(parts, state).await;
-        parsed.map(|Query(parameters)| Self(parameters)).map_err(|rejection| bad_query(rejection.body_text()))
+        parsed.map(|Query(parameters)| Self(parameters)).map_err(|rejection| bad_query(why(&rejection)))
     }
+}
+
+/// The parameter and what is wrong with it, without what axum says of itself.
+fn why(rejection: &QueryRejection) -> String {
+    rejection.source().map_or_else(|| rejection.body_text(), ToString::to_string)
 }
 
 /// A query that breaks a rule.

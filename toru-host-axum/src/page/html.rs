@@ -90,16 +90,16 @@ impl Display for Card<'_> {
              <span class=\"badge {class}\">{label}</span></h2>\n<p class=\"facts\"><code>{id}</code>",
         )?;
         if let Some(version) = &plugin.version {
-            write!(f, " · version {}", Escaped(version))?;
+            write!(f, " · version&nbsp;{}", Escaped(version))?;
         }
         if let Some(author) = &plugin.author {
             write!(f, " · by {}", Escaped(author))?;
         }
         if let Some(pid) = plugin.pid {
-            write!(f, " · pid {pid}")?;
+            write!(f, " · pid&nbsp;{pid}")?;
         }
         if plugin.restarts > 0 {
-            write!(f, " · restarts: {}", plugin.restarts)?;
+            write!(f, " · restarts:&nbsp;{}", plugin.restarts)?;
         }
         f.write_str("</p>\n")?;
         self.reason(f)?;
@@ -118,7 +118,12 @@ impl Card<'_> {
             Escaped(&reason.message)
         )?;
         if let Some(at) = &self.0.next_retry_at {
-            writeln!(f, "<p class=\"facts\">next try at <time>{}</time></p>", Escaped(at))?;
+            let (at, shown) = (Escaped(at), to_the_second(at));
+            writeln!(
+                f,
+                "<p class=\"facts\">next try at <time datetime=\"{at}\">{} UTC</time></p>",
+                Escaped(&shown)
+            )?;
         }
         if let Some(tail) = &reason.stderr_tail {
             writeln!(f, "<pre>{}</pre>", Escaped(tail))?;
@@ -143,6 +148,12 @@ impl Card<'_> {
             "<a href=\"/api/plugins/{id}/logs\">logs</a> <a href=\"/api/plugins/{id}/events\">events</a></p>"
         )
     }
+}
+
+/// A time of RFC 3339 as people read it.
+fn to_the_second(timestamp: &str) -> String {
+    let seconds = timestamp.split(['.', 'Z']).next().unwrap_or(timestamp);
+    seconds.replace('T', " ")
 }
 
 /// The badge's class and text.
@@ -196,6 +207,12 @@ mod tests {
             Escaped("<a href=\"x\">'&'</a>").to_string(),
             "&lt;a href=&quot;x&quot;&gt;&#39;&amp;&#39;&lt;/a&gt;"
         );
+    }
+
+    #[test]
+    fn a_time_is_shown_to_the_second() {
+        assert_eq!(to_the_second("2026-01-02T03:04:05.678901234Z"), "2026-01-02 03:04:05");
+        assert_eq!(to_the_second("2026-01-02T03:04:05Z"), "2026-01-02 03:04:05");
     }
 
     #[test]

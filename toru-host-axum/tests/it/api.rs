@@ -1,10 +1,19 @@
 //! The REST API.
 
+use std::time::Duration;
+
 use http::{Method, header};
-use serde_json::json;
+use serde_json::{Value, json};
+use toru_core::{
+    RestartPolicy, RestartSettings,
+    supervisor::{PluginStatus, StateName},
+};
 use toru_host_axum::Limits;
 
-use crate::host::{TestHost, within};
+use crate::host::{TestHost, add_plugin, within};
+
+/// A wait that no test sees the end of.
+const HOUR: Duration = Duration::from_secs(3_600);
 
 #[tokio::test]
 async fn plugins_are_listed_as_a_bare_array_of_whole_entries() {
@@ -53,9 +62,58 @@ async fn a_broken_plugin_is_listed_as_failed_with_its_reason() {
     let entry = host.get("/api/plugins/broken").await.json();
     assert_eq!(entry["state"], "failed");
     assert_eq!(entry["running"], false);
-    assert_eq!(entry["name"], json!(null));
-    assert!(!entry["reason"]["code"].as_str().unwrap().is_empty(), "{entry}");
-    assert!(!entry["reason"]["message"].as_str().unwrap().is_empty(), "{entry}");
+    assert_eq!((&entry["enabled"], &entry["health"]), (&json!(true), &json!("unhealthy")));
+    for unknown in ["name", "version", "author", "icon", "route", "pid", "protocol", "next_retry_at"] {
+        assert_eq!(entry[unknown], json!(null), "{unknown}");
+    }
+    let reason = entry["reason"].as_object().unwrap();
+    assert_eq!((reason.len(), &reason["code"]), (3, &json!("manifest_invalid")));
+    assert!(reason["message"].as_str().unwrap().contains("line 1, column 6"), "{entry}");
+    assert_eq!(reason["stderr_tail"], json!(null));
+    host.stop().await;
+}
+
+/// A host whose plugin `exits` does so with code 3 at each start, once it is in this state.
+async fn host_of_a_plugin_that_exits(max_in_a_row: u32, state: StateName) -> (TestHost, Value) {
+    let settings =
+        RestartSettings { max_in_a_row, first_delay: HOUR, max_delay: HOUR, ..RestartSettings::default() };
+    let host =
+        TestHost::start_with(RestartPolicy::try_new(settings).unwrap(), Limits::default(), |plugins| {
+            add_plugin(plugins, "exits");
+            let program = "import sys\nsys.stderr.write('it is broken\\n')\nsys.exit(3)\n";
+            std::fs::write(plugins.join("exits/plugin.py"), program).unwrap();
+        })
+        .await;
+    within(host.supervisor.wait_until("exits", |status: &PluginStatus| status.state == state)).await.unwrap();
+    let entry = host.get("/api/plugins/exits").await.json();
+    (host, entry)
+}
+
+#[tokio::test]
+async fn a_crashed_plugin_is_listed_with_its_last_words_and_the_next_try() {
+    let (host, entry) = host_of_a_plugin_that_exits(10, StateName::Backoff).await;
+    assert_eq!((&entry["enabled"], &entry["health"]), (&json!(true), &json!("unhealthy")));
+    assert_eq!(entry["reason"]["code"], "exited");
+    assert_eq!(entry["reason"]["stderr_tail"], "it is broken");
+    let next = entry["next_retry_at"].as_str().unwrap();
+    assert!(next.len() > 19 && next.contains('T') && next.ends_with('Z'), "{next} is not of RFC 3339");
+    let page = host.get("/").await;
+    for part in ["it is broken", "next try at <time", " UTC</time>"] {
+        assert!(page.text().contains(part), "{part} is missing in {}", page.text());
+    }
+    let events = host.get("/api/plugins/exits/events").await.json();
+    let crashed = events.as_array().unwrap().iter().find(|event| event["event_type"] == "crashed").unwrap();
+    assert_eq!(crashed["details"], json!({"exit_code": 3}));
+    host.stop().await;
+}
+
+#[tokio::test]
+async fn an_auto_disabled_plugin_is_listed_as_disabled_and_its_route_is_404() {
+    let (host, entry) = host_of_a_plugin_that_exits(1, StateName::Failed).await;
+    assert_eq!((&entry["enabled"], &entry["health"]), (&json!(false), &json!("disabled")));
+    assert_eq!((&entry["running"], &entry["next_retry_at"]), (&json!(false), &json!(null)));
+    assert_eq!(entry["reason"]["code"], "auto_disabled");
+    assert_eq!(host.get("/api/plugins/route/exits/").await.status, 404);
     host.stop().await;
 }
 
@@ -77,15 +135,28 @@ async fn disable_and_enable_take_the_route_away_and_bring_it_back() {
 }
 
 #[tokio::test]
-async fn logs_come_newest_first_in_pages() {
+async fn logs_come_newest_first_in_pages_from_the_lowest_level_that_is_wanted() {
     let host = TestHost::with_plugin().await;
-    let answer = host.get("/api/plugins/tell/logs?page=1&page_size=5&level=info").await.json();
-    assert_eq!((&answer["page"], &answer["page_size"]), (&json!(1), &json!(5)));
-    let logs = answer["logs"].as_array().unwrap();
-    assert!(logs.iter().any(|record| record["message"] == "ready to tell"), "{answer}");
-    let defaults = host.get("/api/plugins/tell/logs").await.json();
+    // All that it wrote has been captured when it has stopped.
+    host.post("/api/plugins/tell/disable", "").await;
+    within(host.supervisor.wait_until("tell", |status| status.state == StateName::Stopped)).await.unwrap();
+    let page = async |query: &str| host.get(&format!("/api/plugins/tell/logs?{query}")).await.json();
+    let told = |page: &Value| {
+        let logs = page["logs"].as_array().unwrap();
+        logs.iter().map(|record| record["message"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    let first = page("page=1&page_size=1&level=info").await;
+    assert_eq!((&first["page"], &first["page_size"]), (&json!(1), &json!(1)));
+    assert_eq!(told(&first), ["ready to tell"]);
+    assert_eq!(told(&page("page=2&page_size=1").await), ["a warning"]);
+    assert_eq!(told(&page("level=warn").await), ["a warning"]);
+    assert_eq!(told(&page("page=9").await), [""; 0]);
+    let defaults = page("").await;
     assert_eq!((&defaults["page"], &defaults["page_size"]), (&json!(1), &json!(100)));
-    assert_eq!(host.get("/api/plugins/tell/logs?page=9").await.json()["logs"], json!([]));
+    assert_eq!(told(&defaults), ["ready to tell", "a warning", "a detail"]);
+    let record = &defaults["logs"][1];
+    assert_eq!((&record["level"], &record["plugin"]), (&json!("warn"), &json!("tell")));
+    assert!(record["timestamp"].is_string() && record["pid"].is_u64(), "{record}");
     host.stop().await;
 }
 
@@ -157,6 +228,8 @@ async fn a_query_that_is_not_understood_is_400_with_the_reason() {
     ] {
         host.get(&format!("/api/plugins/tell/logs?{query}")).await.assert_problem(400, "bad-query");
     }
+    let unknown = host.get("/api/plugins/tell/logs?pages=1").await.json();
+    assert!(unknown["detail"].as_str().unwrap().starts_with("pages: unknown field"), "{unknown}");
     for query in ["limit=0", "limit=1001", "limit=x", "page=1"] {
         host.get(&format!("/api/plugins/tell/events?{query}")).await.assert_problem(400, "bad-query");
     }

@@ -14,7 +14,7 @@ use tokio::{
     sync::oneshot,
     task::JoinHandle,
 };
-use toru_core::{Config, PluginSupervisor, supervisor::StateName};
+use toru_core::{Config, PluginSupervisor, RestartPolicy, supervisor::StateName};
 use toru_host_axum::{AdminToken, Limits, Server};
 
 pub(crate) const TOKEN: &str = "0123456789abcdef0123456789abcdef";
@@ -52,11 +52,17 @@ impl TestHost {
 
     /// A host on what `fill` puts into the plugins folder.
     pub(crate) async fn start(limits: Limits, fill: impl FnOnce(&Path)) -> Self {
+        Self::start_with(RestartPolicy::default(), limits, fill).await
+    }
+
+    /// As `start`, with another policy of restarts.
+    pub(crate) async fn start_with(restart: RestartPolicy, limits: Limits, fill: impl FnOnce(&Path)) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let plugins = folder.path().join("plugins");
         fs::create_dir(&plugins).unwrap();
         fill(&plugins);
-        let config = Config::new(plugins, folder.path().join("data"));
+        let mut config = Config::new(plugins, folder.path().join("data"));
+        config.restart = restart;
         let supervisor = Arc::new(PluginSupervisor::builder(config).build().unwrap());
         let builder = Server::builder(supervisor.clone(), AdminToken::new(TOKEN).unwrap());
         let server = builder.allow_host("toru.example").limits(limits).bind("127.0.0.1:0").await.unwrap();

@@ -2,9 +2,11 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
 
+mod browser;
 mod client;
 mod crash;
 mod death;
+mod docs;
 mod durability;
 mod folder;
 mod host;

@@ -67,7 +67,7 @@ pub(crate) fn write_manifest(folder: &Path, lines: &str) {
     fs::write(folder.join("plugin.toml"), manifest).unwrap();
 }
 
-fn copy_folder(from: &Path, to: &Path) {
+pub(crate) fn copy_folder(from: &Path, to: &Path) {
     fs::create_dir(to).unwrap();
     for entry in fs::read_dir(from).unwrap() {
         let (path, copy) = entry.map(|entry| (entry.path(), to.join(entry.file_name()))).unwrap();
@@ -80,7 +80,7 @@ fn copy_folder(from: &Path, to: &Path) {
 }
 
 /// The examples of the repository.
-fn examples() -> PathBuf {
+pub(crate) fn examples() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples")
 }
 

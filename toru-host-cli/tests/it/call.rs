@@ -25,6 +25,10 @@ fn a_body_comes_from_the_command_line_a_file_or_stdin() {
     assert_eq!(place.run(echo.into_iter().chain(["@body"])).stdout(), "from a file");
     assert_eq!(place.run_with_input(echo.into_iter().chain(["@-"]), b"from stdin").stdout(), "from stdin");
     place.run(echo.into_iter().chain(["@nothing"])).assert(1, &["nothing: the body cannot be read"]);
+    // A folder can be opened, but not read.
+    let folder = place.run(echo.into_iter().chain(["@hello"]));
+    folder.assert(1, &["hello: the body cannot be read: Is a directory"]);
+    assert_eq!(folder.stdout(), "");
 }
 
 #[test]
@@ -51,7 +55,9 @@ fn a_call_without_a_folder_fails() {
     let place = Place::new();
     place.run(["call", "nowhere", "GET", "/"]).assert(1, &["nowhere: there is no such folder"]);
     fs::create_dir(place.path("empty")).unwrap();
-    place.run(["call", "empty", "GET", "/"]).assert(1, &["plugin.toml"]);
+    place.run(["call", "empty", "GET", "/"]).assert(1, &["empty: there is no plugin.toml in it"]);
+    fs::write(place.path("file"), "").unwrap();
+    place.run(["call", "file", "GET", "/"]).assert(1, &["file: this is not a folder"]);
 }
 
 #[test]

@@ -14,7 +14,9 @@ fn dev_builds_serves_and_tells_the_links() {
     let base = dev.next_stdout().strip_prefix("listening on ").unwrap().to_owned();
     assert_eq!(dev.next_stdout(), format!("one: {base}/api/plugins/route/one/"));
     assert_eq!(dev.next_stdout(), format!("two: {base}/api/plugins/route/two/"));
-    assert!(dev.next_stdout().starts_with(&format!("enter by {base}/login?token=")));
+    let told = dev.stderr_until("admin token");
+    assert!(told.contains(".toru/admin-token"), "the link with the token is for a terminal only: {told}");
+    dev.stderr_until("what a plugin prints is in ./.toru/logs/plugins/<id>.log");
     dev.stderr_until(": ready");
     dev.stderr_until(": ready");
     assert!(place.path(".toru/admin-token").exists());
@@ -28,6 +30,14 @@ fn dev_without_a_folder_fails() {
     let place = Place::new();
     place.run(["dev", "nowhere"]).assert(1, &["nowhere: there is no such folder"]);
     place.run(["dev"]).assert(2, &["Usage"]);
+}
+
+#[test]
+fn dev_takes_each_plugin_once() {
+    let place = Place::new();
+    let plugin = place.plugin("hello", "well", "");
+    let done = place.run(["dev", arg(&plugin), "hello"]);
+    done.assert(2, &["are both the plugin \"hello\""]);
 }
 
 #[test]

@@ -399,33 +399,39 @@ async fn sender_of_an_unwanted_body_is_told() {
     assert_eq!(unwanted, BodyUnwanted);
 }
 
+/// A body that panics when it is asked for bytes.
+#[derive(Debug, Clone)]
+struct BrokenBody;
+
+impl http_body::Body for BrokenBody {
+    type Data = Bytes;
+    type Error = BoxError;
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<http_body::Frame<Bytes>, BoxError>>> {
+        panic!("a bug in a body")
+    }
+}
+
+/// Answers everything with a [`BrokenBody`].
+#[derive(Debug, Clone)]
+struct Broken;
+
+impl Service<Request<Body>> for Broken {
+    type Response = Response<BrokenBody>;
+    type Error = Infallible;
+    type Future = std::future::Ready<Result<Self::Response, Infallible>>;
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+    fn call(&mut self, _: Request<Body>) -> Self::Future {
+        std::future::ready(Ok(Response::new(BrokenBody)))
+    }
+}
+
 #[tokio::test]
 async fn panic_in_a_body_resets_its_stream() {
-    #[derive(Debug, Clone)]
-    struct BrokenBody;
-    impl http_body::Body for BrokenBody {
-        type Data = Bytes;
-        type Error = BoxError;
-        fn poll_frame(
-            self: Pin<&mut Self>,
-            _: &mut Context<'_>,
-        ) -> Poll<Option<Result<http_body::Frame<Bytes>, BoxError>>> {
-            panic!("a bug in a body")
-        }
-    }
-    #[derive(Debug, Clone)]
-    struct Broken;
-    impl Service<Request<Body>> for Broken {
-        type Response = Response<BrokenBody>;
-        type Error = Infallible;
-        type Future = std::future::Ready<Result<Self::Response, Infallible>>;
-        fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-            Poll::Ready(Ok(()))
-        }
-        fn call(&mut self, _: Request<Body>) -> Self::Future {
-            std::future::ready(Ok(Response::new(BrokenBody)))
-        }
-    }
     let host = TestHost::builder().start_service(&metadata(), Broken).await.unwrap();
     let error = host.get("/").await.unwrap_err();
     assert!(matches!(error, RequestError::Reset(ResetCode::INTERNAL)), "{error}");
@@ -433,4 +439,12 @@ async fn panic_in_a_body_resets_its_stream() {
         tokio::task::yield_now().await;
     }
     assert_eq!(host.logs()[0].fields["error"], json!("panicked: a bug in a body"));
+}
+
+#[tokio::test]
+async fn answer_to_head_is_sent_without_asking_its_body() {
+    let host = TestHost::builder().start_service(&metadata(), Broken).await.unwrap();
+    let response = host.request(Request::head("/").body(()).unwrap()).await.unwrap();
+    assert_eq!(response.status(), StatusCode::OK);
+    assert_eq!(text(response).await, "");
 }

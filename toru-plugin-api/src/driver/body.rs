@@ -102,7 +102,8 @@ fn read(stream: &Stream, cx: &Context<'_>) -> Poll<Option<Result<Bytes, RecvErro
             return Poll::Pending;
         }
     };
-    let driver = state.schedule();
+    // Most reads return no credit yet, and then the driver has nothing to do.
+    let driver = if state.connection.wants_transmit() { state.schedule() } else { None };
     drop(state);
     if let Some(driver) = driver {
         driver.wake();

@@ -87,7 +87,7 @@ impl Handle {
     /// See [`RequestError`].
     pub async fn request<B>(
         &self,
-        head: impl Borrow<RequestHead> + Clone,
+        head: impl Borrow<RequestHead>,
         body: RequestBody<B>,
     ) -> Result<Response, RequestError>
     where
@@ -104,7 +104,7 @@ impl Handle {
     pub async fn request_within<B>(
         &self,
         wait: Duration,
-        head: impl Borrow<RequestHead> + Clone,
+        head: impl Borrow<RequestHead>,
         body: RequestBody<B>,
     ) -> Result<Response, RequestError>
     where
@@ -116,9 +116,7 @@ impl Handle {
             RequestBody::Full(bytes) => (OutgoingBody::Full(bytes), None),
             RequestBody::Stream(source) => (OutgoingBody::Stream, Some(source)),
         };
-        let stream = self
-            .open(wait, (head, outgoing), |state, (head, body)| state.connection.request(head, body, now()))
-            .await?;
+        let stream = self.open(wait, |state| state.connection.request(head, outgoing, now())).await?;
         if let Some(source) = source {
             tokio::spawn(pump_request(stream.clone(), source));
         }
@@ -134,13 +132,12 @@ impl Handle {
     /// # Errors
     /// The peer's error, `timeout` or, when the link ends, `unavailable`.
     pub async fn call_kv(&self, call: KvCall) -> Result<KvAnswer, KvError> {
-        let stream = self
-            .open(Duration::MAX, call, |state, call| state.connection.call_kv(call, now()))
-            .await
-            .map_err(|error| match error {
+        let stream = self.open(Duration::MAX, |state| state.connection.call_kv(call, now())).await.map_err(
+            |error| match error {
                 OpenError::TooLarge => KvError::new(KvErrorCode::TooLarge, error.to_string()),
                 _ => KvError::new(KvErrorCode::Unavailable, error.to_string()),
-            })?;
+            },
+        )?;
         match answer(&stream).await {
             Answer::Kv(answer) => answer,
             Answer::Failed(error) => Err(KvError::new(
@@ -152,14 +149,13 @@ impl Handle {
     }
 
     /// Opens a stream as soon as there is room for it, within this time.
-    async fn open<T: Clone>(
+    async fn open(
         &self,
         wait: Duration,
-        opening: T,
-        open: impl Fn(&mut State, T) -> Result<StreamId, OpenError>,
+        open: impl FnOnce(&mut State) -> Result<StreamId, OpenError>,
     ) -> Result<Stream, OpenError> {
-        let mut opening = Some(opening);
-        let mut attempt = || self.shared.command(|state| try_open(state, &mut opening, &open));
+        let mut open = Some(open);
+        let mut attempt = || self.shared.command(|state| try_open(state, &mut open));
         let opened = match attempt() {
             Some(opened) => opened,
             None => {
@@ -241,8 +237,11 @@ impl Handle {
     pub async fn idle(&self) {
         loop {
             let idle = self.shared.idle.notified();
-            if self.is_closed() || self.open_streams() == 0 {
-                return;
+            {
+                let mut state = self.shared.lock();
+                if state.has_ended() || state.finds_idle() {
+                    return;
+                }
             }
             idle.await;
         }
@@ -269,25 +268,19 @@ impl Handle {
     }
 }
 
-/// One try to open a stream; `None`: there is no room yet, and `opening` is kept for the next try.
-fn try_open<T: Clone>(
+/// One try to open a stream; `None`: it has to wait, and `open` was not called yet.
+fn try_open(
     state: &mut State,
-    opening: &mut Option<T>,
-    open: impl Fn(&mut State, T) -> Result<StreamId, OpenError>,
+    open: &mut Option<impl FnOnce(&mut State) -> Result<StreamId, OpenError>>,
 ) -> Option<Result<StreamKey, OpenError>> {
     if state.is_over() {
         return Some(Err(OpenError::NotOpen));
     }
-    if !state.connection.has_room() {
+    if !state.finds_room() || !state.finds_place() {
         return None;
     }
-    // Only when the stream may not open is what opens it copied for another try.
-    let this_try = if state.surely_opens() { opening.take() } else { opening.clone() };
-    match open(state, this_try.expect("kept until it has opened a stream")) {
-        Ok(id) => Some(Ok(state.opened(id))),
-        Err(OpenError::Full) if opening.is_some() => None,
-        Err(error) => Some(Err(error)),
-    }
+    let open = open.take().expect("a stream is opened by one try only");
+    Some(open(state).map(|id| state.opened(id)))
 }
 
 /// Awaits what came for who asked. Dropped before that, it resets the stream.

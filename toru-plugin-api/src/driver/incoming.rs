@@ -7,7 +7,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http_body::Body;
 
 use super::{
@@ -16,19 +16,19 @@ use super::{
     shared::{ResetOnDrop, Shared, State, Stream, Taken, now},
 };
 use crate::{
-    frame::ResetCode,
+    frame::{ResetCode, limits::MAX_INLINE},
     message::{
         event::EventMessage,
         http::{RequestHead, ResponseHead},
         kv::{KvAnswer, KvCall, KvError, KvErrorCode},
-        lifecycle::{Draining, Failed, Init, Pong, Ready, Shutdown},
+        lifecycle::{Draining, Failed, Init, Pong, Ready, Shutdown, feature},
         log::LogMessage,
     },
     proto::{Event, OutgoingBody},
 };
 
 /// What the peer starts, in order. Requests and calls that are not taken are bounded by this side's `max_streams`, log
-/// records and events by 1,024 (more are dropped and counted). Dropped, it has requests refused and KV calls
+/// records and events by 1,024 and 4 MiB (more are dropped and counted), pongs by the latest. Dropped, it has requests refused and KV calls
 /// answered `unavailable`.
 #[derive(Debug)]
 pub struct Incoming {
@@ -158,7 +158,8 @@ impl Responder {
     /// Sends the answer and pumps its body; resolves when the body's last byte is queued, or the stream is over. A body that
     /// fails resets the stream (`INTERNAL`). Dropping the future does too.
     ///
-    /// A body that is there at once and whole goes in the same frame as the head, if it fits.
+    /// A body that is there at once and whole goes in the same frame as the head, if it fits. For a host without `streams` a
+    /// body is collected first, up to 512 KiB; a larger one fails (protocol section 4).
     pub async fn respond<B>(mut self, head: ResponseHead, body: B)
     where
         B: Body<Data = Bytes>,
@@ -215,16 +216,56 @@ where
             Ok(())
         }
         Poll::Ready(Chunk::Failed(_)) => Err(BodyFailed),
-        Poll::Ready(Chunk::Data(bytes)) => {
-            begin(stream, head, OutgoingBody::Stream);
-            pump::send(stream, bytes, false);
-            pump(stream, body).await.map_err(|_| BodyFailed)
+        first if !takes_streams(stream) => {
+            let whole = collect(stream, first, body).await?;
+            begin(stream, head, OutgoingBody::Full(whole));
+            Ok(())
         }
-        Poll::Pending | Poll::Ready(Chunk::Unwanted) => {
+        first => {
             begin(stream, head, OutgoingBody::Stream);
+            if let Poll::Ready(Chunk::Data(bytes)) = first {
+                pump::send(stream, bytes, false);
+            }
             pump(stream, body).await.map_err(|_| BodyFailed)
         }
     }
+}
+
+fn takes_streams(stream: &Stream) -> bool {
+    stream.shared.lock().connection.features().has(feature::STREAMS)
+}
+
+/// All of a body whose first chunk is known, for a host that takes no streamed ones.
+async fn collect<B>(stream: &Stream, first: Poll<Chunk>, mut body: Pin<&mut B>) -> Result<Bytes, BodyFailed>
+where
+    B: Body<Data = Bytes>,
+    B::Error: Into<BoxError>,
+{
+    let mut whole = BytesMut::new();
+    let mut next = first;
+    loop {
+        match next {
+            Poll::Ready(Chunk::Data(bytes)) if whole.len() + bytes.len() <= MAX_INLINE => {
+                whole.extend_from_slice(&bytes);
+            }
+            Poll::Ready(Chunk::Data(_) | Chunk::Failed(_)) => return Err(BodyFailed),
+            Poll::Ready(Chunk::End | Chunk::Unwanted) => return Ok(whole.freeze()),
+            Poll::Pending => {}
+        }
+        next = Poll::Ready(poll_fn(|cx| poll_wanted(stream, body.as_mut(), cx)).await);
+    }
+}
+
+/// The next chunk, or that the stream is over.
+fn poll_wanted<B>(stream: &Stream, body: Pin<&mut B>, cx: &mut Context<'_>) -> Poll<Chunk>
+where
+    B: Body<Data = Bytes>,
+    B::Error: Into<BoxError>,
+{
+    if stream.shared.lock().poll_over(stream.key, cx).is_ready() {
+        return Poll::Ready(Chunk::Unwanted);
+    }
+    poll_source(body, cx)
 }
 
 /// Answers wait at their source while the link is full.
@@ -234,7 +275,7 @@ async fn wait_for_room(stream: &Stream) {
         let room = stream.shared.room.notified();
         {
             let mut state = stream.shared.lock();
-            if state.connection.has_room() || !state.is_live(stream.key) {
+            if !state.is_live(stream.key) || state.finds_room() {
                 return;
             }
         }
@@ -245,9 +286,10 @@ async fn wait_for_room(stream: &Stream) {
 fn begin(stream: &Stream, head: ResponseHead, body: OutgoingBody) {
     let key = stream.key;
     stream.shared.command(|state| {
-        if state.is_live(key) {
-            // A stream that ended meanwhile has nobody to answer.
-            let _ = state.connection.respond(key.id, head, body, now());
+        // A stream that ended meanwhile has nobody to answer. One that this answer cannot be sent on has been reset, and
+        // who sends or reads on it is told.
+        if state.is_live(key) && state.connection.respond(key.id, head, body, now()).is_err() {
+            state.reset(key, ResetCode::INTERNAL);
         }
     });
 }

@@ -16,7 +16,7 @@ use tokio::{
 
 use super::{
     DriveError,
-    shared::{Shared, now},
+    shared::{Arrived, Shared, now},
 };
 use crate::{
     frame::TransmitBuf,
@@ -52,9 +52,6 @@ pub struct Driver<IO> {
     yielded: bool,
     /// Writing failed: what the peer still sent is read first.
     broken: Option<io::Error>,
-    /// What the last look at the connection saw: who waits for room or idleness is woken when it changes.
-    had_room: bool,
-    open_streams: usize,
     /// Empty between turns; kept for its memory.
     wakes: Vec<Waker>,
 }
@@ -82,8 +79,6 @@ impl<IO> Driver<IO> {
             closing_until: None,
             yielded: false,
             broken: None,
-            had_room: false,
-            open_streams: 0,
             wakes: Vec::new(),
         }
     }
@@ -109,6 +104,16 @@ impl<IO> Driver<IO> {
             waker.wake();
         }
         woke
+    }
+
+    /// Tells who waits for the link and not for one stream.
+    fn tell(&self, arrived: Arrived) {
+        if arrived.room {
+            self.shared.room.notify_waiters();
+        }
+        if arrived.idle {
+            self.shared.idle.notify_waiters();
+        }
     }
 
     /// Handles what was read; true when whole frames are left for the next turn.
@@ -143,6 +148,10 @@ impl<IO> Driver<IO> {
         if state.is_closing() && self.closing_until.is_none() {
             self.closing_until = Some(now + CLOSE_TIME);
         }
+        // Here too: the peer's answers free places while the socket takes nothing.
+        let arrived = state.take_arrived();
+        drop(state);
+        self.tell(arrived);
         end
     }
 
@@ -153,19 +162,10 @@ impl<IO> Driver<IO> {
         let filled = state.connection.poll_transmit(&mut self.output, WRITE_BATCH, now());
         state.dispatch_events();
         state.take_wakes(&mut self.wakes);
-        let has_room = state.connection.has_room();
-        let open_streams = state.connection.open_streams();
+        let arrived = state.take_arrived();
         drop(state);
         self.wake();
-        let is_changed = has_room != self.had_room || open_streams != self.open_streams;
-        self.had_room = has_room;
-        self.open_streams = open_streams;
-        if is_changed && has_room {
-            self.shared.room.notify_waiters();
-        }
-        if is_changed && open_streams == 0 {
-            self.shared.idle.notify_waiters();
-        }
+        self.tell(arrived);
         filled
     }
 

@@ -11,7 +11,7 @@ use super::{
     limits::{MAX_HEAD, MAX_INLINE},
 };
 use crate::message::http::{
-    Framing, HeadError, RequestHead, ResponseHead, append_header, parse_path, parse_status,
+    Framing, HeadError, RequestHead, ResponseHead, USUAL_HEADERS, append_header, parse_path, parse_status,
 };
 
 /// The flags of a HEAD frame.
@@ -229,7 +229,8 @@ impl<'a> Fields<'a> {
     /// Reads all headers even after a bad one, so that the layout is always checked to its end.
     fn headers(&mut self) -> Result<Result<HeaderMap, HeadError>, FrameError> {
         let count = self.number("number of headers")?;
-        let mut headers = Ok(HeaderMap::new());
+        // Made once for what usually comes, and never for a number that was only named.
+        let mut headers = Ok(HeaderMap::with_capacity(usize::from(count).min(USUAL_HEADERS)));
         for index in 0..usize::from(count) {
             let name = self.long("header name")?;
             let value = self.long("header value")?;

@@ -15,7 +15,7 @@ use super::{
 use crate::frame::{StreamId, limits::MAX_INLINE};
 
 /// Room for what a browser sends and the host adds, so that the map need not grow.
-const USUAL_HEADERS: usize = 24;
+pub(crate) const USUAL_HEADERS: usize = 24;
 
 /// The head of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]

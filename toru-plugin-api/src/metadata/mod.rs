@@ -106,6 +106,7 @@ impl PluginMetadata {
     pub fn new(id: &str, name: &str, version: &str, route: &str) -> Result<Self, ManifestError> {
         read::metadata_from_texts([("id", id), ("name", name), ("version", version), ("route", route)])
     }
+
     /// The same with this author.
     ///
     /// # Errors
@@ -113,6 +114,7 @@ impl PluginMetadata {
     pub fn with_author(self, author: &str) -> Result<Self, ManifestError> {
         Ok(Self { author: Some(read::author(author)?), ..self })
     }
+
     /// The same with this icon.
     ///
     /// # Errors
@@ -120,6 +122,7 @@ impl PluginMetadata {
     pub fn with_icon(self, icon: &str) -> Result<Self, ManifestError> {
         Ok(Self { icon: read::icon(icon)?, ..self })
     }
+
     /// Reads the metadata out of the text of a `plugin.toml`.
     ///
     /// # Errors
@@ -127,6 +130,7 @@ impl PluginMetadata {
     pub fn from_manifest(text: &str) -> Result<Self, ManifestError> {
         Ok(Manifest::parse(text)?.metadata)
     }
+
     /// Reads what `--metadata` printed. A key that is null counts as absent. Metadata without `protocol` is that
     /// of the original protocol, whose unknown keys are ignored; otherwise they are refused.
     ///
@@ -135,6 +139,7 @@ impl PluginMetadata {
     pub fn from_json(text: &str) -> Result<Self, ManifestError> {
         read::metadata_from_json(text)
     }
+
     /// What `--metadata` prints: one line, which [`from_json`](Self::from_json) reads back as the same value.
     ///
     /// # Panics
@@ -143,66 +148,79 @@ impl PluginMetadata {
     pub fn to_json(&self) -> String {
         serde_json::to_string(self).expect("metadata holds text keys and finite numbers only")
     }
+
     /// 1 to [`ID_MAX`] ASCII letters, digits and hyphens.
     #[must_use]
     pub fn id(&self) -> &str {
         &self.id
     }
+
     /// At most 100 characters.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
     }
+
     /// The plugin's own version.
     #[must_use]
     pub fn version(&self) -> &str {
         &self.version
     }
+
     /// At most 100 characters.
     #[must_use]
     pub fn author(&self) -> Option<&str> {
         self.author.as_deref()
     }
+
     /// An emoji or a short text; [`DEFAULT_ICON`] if the plugin names none.
     #[must_use]
     pub fn icon(&self) -> &str {
         &self.icon
     }
+
     /// Begins with `/`, has no `..`, no trailing `/`.
     #[must_use]
     pub fn route(&self) -> &str {
         &self.route
     }
+
     /// The highest protocol version it speaks.
     #[must_use]
     pub fn protocol(&self) -> u32 {
         self.protocol
     }
+
     /// The lowest protocol version it speaks.
     #[must_use]
     pub fn protocol_min(&self) -> u32 {
         self.protocol_min
     }
+
     /// How it gets its socket. Version 1 knows no inherited socket, so this says something only where version 2 is spoken.
     #[must_use]
     pub fn transport(&self) -> Transport {
         self.transport
     }
+
     /// The bundle, relative to the plugin's folder.
     #[must_use]
     pub fn frontend(&self) -> Option<&str> {
         self.frontend.as_deref()
     }
+
     /// `%2f` and `//` pass in its paths.
     #[must_use]
     pub fn raw_paths(&self) -> bool {
         self.raw_paths
     }
+
     /// Added to its environment.
     #[must_use]
     pub fn env(&self) -> &BTreeMap<String, String> {
         &self.env
     }
+
     /// Its default settings.
     #[must_use]
     pub fn config(&self) -> &Map<String, Value> {

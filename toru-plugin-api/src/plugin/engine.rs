@@ -9,6 +9,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use http_body_util::Empty;
 use serde_json::Map;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -207,6 +208,7 @@ where
     B::Error: Into<BoxError>,
 {
     let IncomingRequest { head, body, responder } = request;
+    let wants_body = head.method != http::Method::HEAD;
     let request = to_http(head, body.into(), context.clone());
     let answered = tokio::select! {
         biased;
@@ -214,7 +216,11 @@ where
         () = responder.cancelled() => return,
     };
     let failure = match answered {
-        Ok(Ok(response)) => return respond(&context, responder, response).await,
+        Ok(Ok(response)) if wants_body => return respond(&context, responder, response).await,
+        // The host would only throw the bytes away, and an endless body would never end.
+        Ok(Ok(response)) => {
+            return respond(&context, responder, response.map(|_| Empty::<Bytes>::new())).await;
+        }
         Ok(Err(error)) => with_sources(&*error),
         Err(panic) => format!("panicked: {panic}"),
     };

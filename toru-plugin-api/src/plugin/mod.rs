@@ -165,10 +165,10 @@ impl<P: ToruPlugin> Service<::http::Request<Body>> for PluginService<P> {
                 .extensions_mut()
                 .remove::<PluginContext>()
                 .expect("the engine puts its context into every request");
-            let path = request.uri().path().to_owned();
+            let uri = request.uri().clone();
             match plugin.handle_http(&context, request.into()).await {
                 Ok(response) => Ok(response.into_inner()),
-                Err(error) => Ok(answer_failure(&context, &path, &error)),
+                Err(error) => Ok(answer_failure(&context, uri.path(), &error)),
             }
         })
     }

@@ -10,6 +10,8 @@
 
 use std::time::{Duration, Instant};
 
+use super::timer::after;
+
 /// How the peer is, by its answers to pings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Health {
@@ -49,7 +51,7 @@ impl Pings {
 
     /// From now on the peer is pinged.
     pub(super) fn start(&mut self, now: Instant) {
-        self.next = self.interval.map(|interval| now + interval);
+        self.next = self.interval.map(|interval| after(now, interval));
     }
 
     pub(super) fn stop(&mut self) {

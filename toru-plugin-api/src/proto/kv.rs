@@ -31,7 +31,8 @@ impl InWork {
     }
 }
 
-/// The bytes of the values that a call holds; keys are bounded by the number of calls.
+/// The bytes that a call holds. Of keys only those of a batch: the one or two of any other call are bounded by the number
+/// of calls.
 pub(super) fn size(call: &KvCall) -> usize {
     match call {
         KvCall::Get { .. } | KvCall::Delete { .. } | KvCall::List { .. } => 0,
@@ -42,8 +43,8 @@ pub(super) fn size(call: &KvCall) -> usize {
         KvCall::Batch { ops } => ops
             .iter()
             .map(|op| match op {
-                KvWrite::Set { value, .. } => value.len(),
-                KvWrite::Delete { .. } => 0,
+                KvWrite::Set { key, value, .. } => key.len() + value.len(),
+                KvWrite::Delete { key } => key.len(),
             })
             .sum(),
     }

@@ -26,6 +26,8 @@ pub use connection::{Connection, Direction, OutgoingBody, Phase, Progress, ReadO
 pub use error::{ConnectionError, OpenError, StreamGone};
 pub use event::Event;
 pub use health::Health;
+#[cfg(feature = "driver")]
+pub(crate) use streams::StreamMap;
 
 use std::time::Duration;
 

@@ -58,6 +58,11 @@ pub(super) struct Queue {
 }
 
 impl Queue {
+    /// Whether a frame or a turn waits.
+    pub(super) fn is_waiting(&self) -> bool {
+        !self.control.is_empty() || !self.turns.is_empty()
+    }
+
     /// Whether messages may be added.
     pub(super) fn has_room(&self) -> bool {
         self.text.len() < MAX_QUEUED_MESSAGES

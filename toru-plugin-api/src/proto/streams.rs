@@ -8,12 +8,17 @@ use std::{
 use super::stream::Stream;
 use crate::frame::StreamId;
 
+/// A map by stream number. It hashes by one multiplication, because every frame is looked up: who picks numbers which
+/// collide gains little, for the streams of a connection are bounded by `max_streams`.
+pub(crate) type StreamMap<T> = HashMap<StreamId, T, BuildHasherDefault<NumberHasher>>;
+
 /// All streams that the wire or the application still knows, by number.
 #[derive(Debug, Default)]
 pub(super) struct Streams {
-    table: HashMap<StreamId, Stream, BuildHasherDefault<NumberHasher>>,
+    table: StreamMap<Stream>,
     own: usize,
     peer: usize,
+    most_own: usize,
 }
 
 impl Streams {
@@ -27,12 +32,18 @@ impl Streams {
         self.peer
     }
 
+    /// The most streams of this side that were open at once.
+    pub(super) fn most_own(&self) -> usize {
+        self.most_own
+    }
+
     pub(super) fn contains(&self, id: StreamId) -> bool {
         self.table.contains_key(&id)
     }
 
     pub(super) fn insert(&mut self, id: StreamId, own: bool, stream: Stream) -> &mut Stream {
         *self.count(own) += 1;
+        self.most_own = self.most_own.max(self.own);
         self.table.entry(id).insert_entry(stream).into_mut()
     }
 
@@ -76,10 +87,9 @@ impl Streams {
     }
 }
 
-/// Spreads stream numbers by one multiplication. A peer that picks numbers which collide gains little: its
-/// streams are bounded by `max_streams`.
+/// Spreads stream numbers by one multiplication.
 #[derive(Debug, Default)]
-struct NumberHasher(u64);
+pub(crate) struct NumberHasher(u64);
 
 impl Hasher for NumberHasher {
     fn write(&mut self, bytes: &[u8]) {

@@ -10,6 +10,14 @@ use slab::Slab;
 
 use crate::frame::StreamId;
 
+/// Later than any connection lives, and within what every clock holds.
+const FAR: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
+
+/// The moment that is `time` after `now`. Settings may name any time, also one past the end of the clock.
+pub(super) fn after(now: Instant, time: Duration) -> Instant {
+    now.checked_add(time).unwrap_or_else(|| now + FAR)
+}
+
 /// A timer of a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Timer {
@@ -100,7 +108,8 @@ impl Lane {
 
     fn push(&mut self, id: StreamId, now: Instant) -> usize {
         // A caller whose clock stepped back must not break the order.
-        let due = self.tail.map_or(now + self.duration, |tail| self.nodes[tail].due.max(now + self.duration));
+        let due = after(now, self.duration);
+        let due = self.tail.map_or(due, |tail| self.nodes[tail].due.max(due));
         let slot = self.nodes.insert(Node { id, due, before: self.tail, after: None });
         match self.tail.replace(slot) {
             Some(tail) => self.nodes[tail].after = Some(slot),
@@ -161,6 +170,14 @@ mod tests {
             timers.stop(running.remove(stop));
             assert_eq!(timers.next(), first.map(|n| now + n * SECOND + 30 * SECOND));
         }
+    }
+
+    #[test]
+    fn a_time_past_the_end_of_the_clock_never_comes() {
+        let now = Instant::now();
+        let mut timers = Timers::new(Duration::MAX, SECOND, SECOND);
+        timers.start(Timer::Response, StreamId(1), now);
+        assert_eq!(timers.due(now + 1_000_000 * SECOND), None);
     }
 
     #[test]

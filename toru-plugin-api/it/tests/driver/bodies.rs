@@ -210,3 +210,31 @@ async fn stalled_client_body_is_the_clients_fault() {
     let error = asking.await.unwrap().unwrap_err();
     assert!(matches!(error, RequestError::Body(_)), "{error}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn answer_that_cannot_be_sent_ends_its_producer() {
+    let (host, mut plugin) = pair().await;
+    let asking = host.spawn_get("/");
+    let request = plugin.accept().await;
+    let mut head = ok();
+    head.headers.insert("x-huge", "x".repeat(2 << 20).parse().unwrap());
+    let (_producer, body) = channel();
+    tokio::time::timeout(Duration::from_secs(1), request.responder.respond(head, body)).await.unwrap();
+    let error = asking.await.unwrap().unwrap_err();
+    assert!(matches!(error, RequestError::Reset(ResetCode::INTERNAL)), "{error}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn answer_for_a_host_without_streams_is_collected_up_to_512_kib() {
+    let mut without_streams = settings();
+    without_streams.features = Features::default();
+    let (host, plugin) = pair_with(without_streams, settings()).await;
+    let _plugin = plugin.serve(|request| async move {
+        let chunks = if request.head.path == "/fits" { 8 } else { 9 };
+        request.responder.respond(ok(), Counted::new(chunks, 64 << 10).0).await;
+    });
+    let answer = host.get("/fits").await.unwrap();
+    assert_eq!(collect(answer.body).await.len(), 512 << 10);
+    let error = host.get("/too-large").await.unwrap_err();
+    assert!(matches!(error, RequestError::Reset(ResetCode::INTERNAL)), "{error}");
+}

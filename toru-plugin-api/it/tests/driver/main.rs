@@ -4,7 +4,9 @@
 
 mod bodies;
 mod ends;
+mod floods;
 mod requests;
+mod waits;
 mod wire;
 
 use std::{

@@ -5,22 +5,31 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
+use serde_json::{Map, Value};
+
 use super::{
     State,
     slot::{StreamKey, register},
 };
-use crate::{frame::StreamId, proto::Event};
+use crate::{frame::StreamId, message::lifecycle::Pong, proto::Event};
 
 /// Log records and events that wait for the application; more are dropped and counted. A second of the
 /// most that a host takes from one plugin.
 const MAX_RECORDS: usize = 1_024;
+
+/// What those records may hold in memory: a few messages of the largest size, so that a slow host does not pay for a plugin that
+/// puts its megabyte into each.
+const MAX_RECORD_BYTES: usize = 4 << 20;
 
 /// In order, and without handles: these would lock again when they are dropped.
 #[derive(Debug, Default)]
 pub(super) struct Inbox {
     events: VecDeque<Event>,
     records: usize,
+    record_bytes: usize,
     dropped_records: u64,
+    /// The latest pong, in whose place an empty one stands in `events`: how a plugin was before does not matter any more.
+    pong: Option<Pong>,
     waker: Option<Waker>,
     abandoned: bool,
 }
@@ -38,21 +47,35 @@ pub(in crate::driver) enum Taken {
 impl Inbox {
     /// Adds an event; gives back who waits for it.
     pub(super) fn push(&mut self, event: Event) -> Option<Waker> {
-        if is_record(&event) {
-            if self.records >= MAX_RECORDS {
+        if let Some(bytes) = record_bytes(&event) {
+            if self.records >= MAX_RECORDS || self.record_bytes + bytes > MAX_RECORD_BYTES {
                 self.dropped_records += 1;
-                return None;
+                return self.waker.take();
             }
             self.records += 1;
+            self.record_bytes += bytes;
         }
+        let event = match event {
+            Event::Pong(pong) => match self.pong.replace(pong) {
+                None => Event::Pong(Pong::default()),
+                Some(_) => return None,
+            },
+            event => event,
+        };
         self.events.push_back(event);
         self.waker.take()
     }
 
     fn pop(&mut self) -> Option<Event> {
         let event = self.events.pop_front()?;
-        self.records -= usize::from(is_record(&event));
-        Some(event)
+        if let Some(bytes) = record_bytes(&event) {
+            self.records -= 1;
+            self.record_bytes -= bytes;
+        }
+        Some(match event {
+            Event::Pong(_) => Event::Pong(self.pong.take().expect("the one that this stands for")),
+            event => event,
+        })
     }
 
     /// Takes out what opened this stream.
@@ -107,8 +130,28 @@ impl State {
     }
 }
 
-fn is_record(event: &Event) -> bool {
-    matches!(event, Event::Log(_) | Event::Plugin(_))
+/// What a record holds in memory; `None`: it is no record.
+fn record_bytes(event: &Event) -> Option<usize> {
+    match event {
+        Event::Log(log) => Some(log.message.len() + map_bytes(&log.fields)),
+        Event::Plugin(event) => Some(event.name.len() + map_bytes(&event.details)),
+        _ => None,
+    }
+}
+
+fn map_bytes(map: &Map<String, Value>) -> usize {
+    map.iter().map(|(key, value)| key.len() + value_bytes(value)).sum()
+}
+
+/// As deep as the value, which the protocol bounds.
+fn value_bytes(value: &Value) -> usize {
+    size_of::<Value>()
+        + match value {
+            Value::Null | Value::Bool(_) | Value::Number(_) => 0,
+            Value::String(text) => text.len(),
+            Value::Array(values) => values.iter().map(value_bytes).sum(),
+            Value::Object(map) => map_bytes(map),
+        }
 }
 
 /// The stream that the peer opened by this.

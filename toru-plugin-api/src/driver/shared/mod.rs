@@ -4,9 +4,10 @@ mod inbox;
 mod slot;
 mod stream;
 mod streams;
+mod waits;
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::VecDeque,
     sync::{Mutex, MutexGuard, PoisonError},
     task::{Context, Waker},
     time::Instant,
@@ -18,14 +19,16 @@ use super::RequestError;
 use crate::{
     frame::{ResetCode, StreamId},
     message::kv::{KvAnswer, KvError, KvErrorCode},
-    proto::{Connection, Event, Phase},
+    proto::{Connection, Event, Phase, StreamMap},
 };
 use inbox::Inbox;
 use slot::Slot;
+use waits::Awaited;
 
 pub(super) use inbox::Taken;
 pub(super) use slot::{Answer, SendState, StreamKey};
 pub(super) use stream::{ResetOnDrop, Stream};
+pub(super) use waits::Arrived;
 
 /// What is told of a request whose body the client owes for too long.
 const BODY_STALLED: &str = "the rest of the body did not come in time";
@@ -78,7 +81,7 @@ impl Shared {
 #[derive(Debug)]
 pub(super) struct State {
     pub(super) connection: Connection,
-    slots: HashMap<StreamId, Slot>,
+    slots: StreamMap<Slot>,
     /// The generation of the last slot that was made.
     generation: u64,
     inbox: Inbox,
@@ -86,6 +89,7 @@ pub(super) struct State {
     kv_answers: VecDeque<(StreamKey, Result<KvAnswer, KvError>)>,
     /// To be woken once the lock is free.
     wakes: Vec<Waker>,
+    awaited: Awaited,
     /// The driver, while it sleeps.
     driver: Option<Waker>,
     /// The driver runs or will: it need not be woken.
@@ -100,11 +104,12 @@ impl State {
     fn new(connection: Connection) -> Self {
         Self {
             connection,
-            slots: HashMap::new(),
+            slots: StreamMap::default(),
             generation: 0,
             inbox: Inbox::default(),
             kv_answers: VecDeque::new(),
             wakes: Vec::new(),
+            awaited: Awaited::default(),
             driver: None,
             driver_awake: false,
             commanded: false,

@@ -13,11 +13,6 @@ use crate::{
 };
 
 impl State {
-    /// Whether an own stream can surely be opened: those open are counted whoever opened them.
-    pub(in crate::driver) fn surely_opens(&self) -> bool {
-        self.connection.open_streams() < self.connection.peer_limits().max_streams as usize
-    }
-
     /// Keeps a place for a stream that this side opened and asked something on.
     pub(in crate::driver) fn opened(&mut self, id: StreamId) -> StreamKey {
         self.generation += 1;

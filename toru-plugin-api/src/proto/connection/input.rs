@@ -98,12 +98,18 @@ impl Connection {
             Frame::Reset { stream, code } => self.handle_reset(stream, code)?,
             Frame::Head { stream, flags, bytes } => self.handle_head(stream, flags, bytes, now)?,
         }
-        let max_streams = [self.settings.limits.max_streams, self.peer.max_streams]
-            .map(|max_streams| usize::try_from(max_streams).unwrap_or(usize::MAX));
-        if self.queue.is_flooded(max_streams[0].saturating_add(max_streams[1])) {
+        if self.queue.is_flooded(self.streams_that_force()) {
             return Err(ConnectionError::PeerDoesNotRead);
         }
         Ok(())
+    }
+
+    /// The sum of both `max_streams`. The peer's counts only as far as this side takes it at its word: naming a huge
+    /// number must not buy room in this side's memory.
+    fn streams_that_force(&self) -> usize {
+        let [own, peer] = [self.settings.limits.max_streams, self.peer.max_streams]
+            .map(|max_streams| usize::try_from(max_streams).unwrap_or(usize::MAX));
+        own.saturating_add(peer.min(own.max(self.streams.most_own())))
     }
 
     fn keep_offending(&mut self, bytes: &[u8]) {

@@ -53,8 +53,10 @@ impl Connection {
             (Side::Host, Parsed::Log(log)) => self.tell(Event::Log(log)),
             (Side::Host, Parsed::Event(event)) => self.tell(Event::Plugin(event)),
             (Side::Host, Parsed::Draining(draining)) => {
-                self.draining = true;
-                self.tell(Event::Draining(draining))
+                if !std::mem::replace(&mut self.draining, true) {
+                    self.events.push_back(Event::Draining(draining));
+                }
+                Ok(())
             }
             (Side::Plugin, Parsed::Shutdown(shutdown)) => {
                 (self.draining, self.shutdown) = (true, true);
@@ -100,11 +102,17 @@ impl Connection {
 
     /// Checks that a body of this form may come.
     fn check_form(&self, body: &Framing) -> Handled {
+        if *body == Framing::Stream && !self.bodies {
+            return Err(ConnectionError::FeatureNotInForce(feature::STREAMS));
+        }
+        Ok(())
+    }
+
+    /// How a body is received that nobody wants. Without `streams` nothing follows a head, whatever its status says.
+    fn unwanted(&self, body: &Framing) -> Body {
         match body {
-            Framing::Stream | Framing::Tunnel if !self.bodies => {
-                Err(ConnectionError::FeatureNotInForce(feature::STREAMS))
-            }
-            _ => Ok(()),
+            Framing::Stream | Framing::Tunnel if self.bodies => Body::Discard,
+            _ => Body::None,
         }
     }
 
@@ -116,6 +124,9 @@ impl Connection {
     ) -> Handled {
         self.admit(id, "a request")?;
         self.check_form(&body)?;
+        if body == Framing::Tunnel && !self.bodies {
+            return Err(ConnectionError::FeatureNotInForce(feature::STREAMS));
+        }
         let head = match head {
             _ if self.side == Side::Host => {
                 self.refuse_request(id, &body);
@@ -142,14 +153,14 @@ impl Connection {
     /// Resets a request that the application never sees.
     fn reject_request(&mut self, id: StreamId, body: &Framing, code: ResetCode) -> Handled {
         let exchange = Exchange::Http { head_only: false, upgrade: Upgrade::No };
-        self.open_for_peer(id, exchange, unwanted(body)).muted = true;
+        self.open_for_peer(id, exchange, self.unwanted(body)).muted = true;
         self.reset_stream(id, code);
         Ok(())
     }
 
     /// Host: a plugin opens requests only with a feature that does not exist yet.
     fn refuse_request(&mut self, id: StreamId, body: &Framing) {
-        let stream = self.open_for_peer(id, Exchange::Unknown, unwanted(body));
+        let stream = self.open_for_peer(id, Exchange::Unknown, self.unwanted(body));
         stream.muted = true;
         stream.send.head(AfterHead::Nothing);
         let error = KvError::new(KvErrorCode::UnknownAction, "this host takes no requests from plugins");
@@ -177,15 +188,16 @@ impl Connection {
         now: Instant,
     ) -> Handled {
         self.check_form(&body)?;
+        let unwanted = self.unwanted(&body);
         let stream = self.awaiting_answer(id, "an answer")?;
         let (exchange, muted) = (stream.exchange, stream.muted);
         let Exchange::Http { head_only, upgrade } = exchange else {
-            stream.recv.head(unwanted(&body));
+            stream.recv.head(unwanted);
             self.fail_stream(id);
             return Ok(());
         };
         if muted {
-            stream.recv.head(unwanted(&body));
+            stream.recv.head(unwanted);
             self.peer_ended_if_done(id, now);
             return Ok(());
         }
@@ -196,7 +208,7 @@ impl Connection {
                 self.peer_ended_if_done(id, now);
             }
             Err(error) => {
-                stream.recv.head(unwanted(&body));
+                stream.recv.head(unwanted);
                 stream.muted = true;
                 self.events.push_back(Event::Response { id, head: Err(error), body: Framing::Empty });
                 self.reset_stream(id, ResetCode::INTERNAL);
@@ -309,14 +321,6 @@ impl Connection {
         let error = KvError::new(KvErrorCode::UnknownAction, format!("{what} is not known here"));
         self.answer_with_error(id, &error);
         Ok(())
-    }
-}
-
-/// How a body is received that nobody wants.
-fn unwanted(body: &Framing) -> Body {
-    match body {
-        Framing::Empty | Framing::Inline(_) => Body::None,
-        Framing::Stream | Framing::Tunnel => Body::Discard,
     }
 }
 

@@ -252,6 +252,19 @@ impl Connection {
         self.queue.has_room()
     }
 
+    /// Whether all that keeps this side from opening a stream is that the peer's `max_streams` are open: one more may be
+    /// opened when one of them has ended.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.check_call_open() == Err(OpenError::Full)
+    }
+
+    /// Whether [`poll_transmit`](Self::poll_transmit) has something to write.
+    #[must_use]
+    pub fn wants_transmit(&self) -> bool {
+        self.queue.is_waiting()
+    }
+
     /// Whether the stream has no bytes queued in its sending direction: the next chunk may be taken from its
     /// source.
     #[must_use]

@@ -63,6 +63,18 @@ fn a_head_that_is_none_costs_its_stream_and_not_the_link() {
 }
 
 #[test]
+fn a_101_of_a_plugin_without_streams_costs_its_stream_and_not_the_link() {
+    let mut lone = Lone::host(settings(&["streams"]), &[], Limits { max_streams: 1, ..Limits::DEFAULT });
+    assert_eq!(lone.end.request(get("/"), OutgoingBody::Empty, lone.now), Ok(ONE));
+    lone.frames();
+    lone.text(&answer(101, "")).unwrap();
+    let head = Err(HeadError::Status(101));
+    assert_eq!(lone.event(), Some(Event::Response { id: ONE, head, body: Framing::Empty }));
+    assert_eq!(lone.frames(), [internal(ONE)]);
+    assert_eq!(lone.end.open_streams(), 0, "it may ignore RESET: its answer was the end");
+}
+
+#[test]
 fn a_request_head_that_is_none_is_reset_by_the_plugin() {
     let mut lone = Lone::plugin(settings(&["streams"]), &["streams"], Limits::DEFAULT);
     lone.text(r#"{"type":"http","request_id":"1","payload":{"action":"request","method":"G T","path":"/"}}"#)

@@ -90,6 +90,25 @@ fn calls_in_work_hold_4_mib_and_a_further_one_is_unavailable() {
 }
 
 #[test]
+fn keys_of_batches_count_as_work_too() {
+    let mut lone = host();
+    let batch = |id: usize| {
+        let ops: Vec<_> = (0..100)
+            .map(|n| format!(r#"{{"action":"delete","key":"{n:03}{}"}}"#, "k".repeat(1_021)))
+            .collect();
+        let ops = ops.join(",");
+        format!(r#"{{"type":"kv","request_id":"{id}","payload":{{"action":"batch","ops":[{ops}]}}}}"#)
+    };
+    let most = (4 << 20) / (100 * 1_024);
+    for n in 1..=most {
+        lone.text(&batch(2 * n)).unwrap();
+        assert!(matches!(lone.event(), Some(Event::KvCall { .. })));
+    }
+    lone.text(&batch(2 * most + 2)).unwrap();
+    assert_eq!(lone.event(), None);
+}
+
+#[test]
 fn calling_and_resetting_does_not_pass_what_may_be_in_work() {
     let mut lone = host();
     for n in 1..=8 {

@@ -163,3 +163,13 @@ fn a_closed_connection_refuses_every_command() {
     pair.drive();
     assert_eq!((pair.host.open_streams(), pair.host.next_timeout()), (0, None));
 }
+
+#[test]
+fn draining_is_told_once() {
+    let mut lone = Lone::host(settings(&[]), &[], Limits::DEFAULT);
+    let draining = r#"{"type":"lifecycle","payload":{"action":"draining","reason":"update"}}"#;
+    lone.text(draining).unwrap();
+    assert!(matches!(lone.event(), Some(Event::Draining(_))));
+    lone.text(draining).unwrap();
+    assert_eq!(lone.event(), None);
+}

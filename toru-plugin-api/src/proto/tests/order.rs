@@ -87,6 +87,20 @@ fn a_peer_that_does_not_read_what_it_forces_ends_the_link() {
 }
 
 #[test]
+fn a_peer_that_names_a_huge_max_streams_may_not_force_more_frames() {
+    let limits = Limits { max_streams: (1 << 31) - 1, ..Limits::DEFAULT };
+    let mut lone = Lone::host(settings(&[]), &[], limits);
+    let forced = 4 * (1_024 + 1_024) + 64;
+    let mut call = |n: u32| {
+        lone.text(&format!(r#"{{"type":"kv","request_id":"{}","payload":{{"action":"x"}}}}"#, 2 * n))
+    };
+    for n in 1..=forced {
+        call(n).unwrap();
+    }
+    assert_eq!(call(forced + 1), Err(ConnectionError::PeerDoesNotRead));
+}
+
+#[test]
 fn a_peer_that_reads_may_force_frames_for_ever() {
     let mut lone = Lone::host(settings(&[]), &[], Limits { max_streams: 1, ..Limits::DEFAULT });
     for n in 1..20_000 {

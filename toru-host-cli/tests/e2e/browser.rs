@@ -1,0 +1,164 @@
+//! A person at a terminal with a browser: Chromium, driven over WebDriver.
+
+use std::{
+    env,
+    fs::File,
+    io::{self, Write},
+    path::{Path, PathBuf},
+    process::Stdio,
+};
+
+use fantoccini::{ClientBuilder, Locator, error::CmdError};
+use hyper_util::client::legacy::connect::HttpConnector;
+use rustix::{
+    fs::{Mode, OFlags, open},
+    pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt},
+};
+use serde_json::json;
+use tokio::{
+    io::{AsyncBufReadExt, BufReader, Lines},
+    process::{Child, Command},
+};
+
+use crate::{client::within, place::Place};
+
+/// Names what must be there for the tests, separated by spaces; what is not named and not there is skipped.
+const REQUIRE: &str = "TORU_REQUIRE";
+
+/// The two programs, or None where they are not installed and not required.
+fn programs() -> Option<[PathBuf; 2]> {
+    let found = ["chromedriver", "chromium"].map(in_path);
+    if let [Some(driver), Some(browser)] = found {
+        return Some([driver, browser]);
+    }
+    let required =
+        env::var(REQUIRE).is_ok_and(|names| names.split_whitespace().any(|name| name == "browser"));
+    assert!(!required, "{REQUIRE} names `browser`, but chromium and chromedriver are not in PATH");
+    // Past the capture of the test runner, which would hide it.
+    let skipped = b"SKIPPED: chromium and chromedriver are not in PATH (Debian: chromium-driver)
+";
+    io::stderr().write_all(skipped).unwrap();
+    None
+}
+
+fn in_path(program: &str) -> Option<PathBuf> {
+    env::split_paths(&env::var_os("PATH")?).map(|folder| folder.join(program)).find(|path| path.is_file())
+}
+
+/// The program that drives browsers, and its port.
+async fn start_driver(program: &Path) -> (Child, u16) {
+    let mut driver =
+        Command::new(program).arg("--port=0").stdout(Stdio::piped()).kill_on_drop(true).spawn().unwrap();
+    let mut lines = BufReader::new(driver.stdout.take().unwrap()).lines();
+    loop {
+        let line = lines.next_line().await.unwrap().expect("chromedriver ended before it listened");
+        if let Some((_, port)) = line.split_once("started successfully on port ") {
+            return (driver, port.trim_end_matches('.').parse().unwrap());
+        }
+    }
+}
+
+/// `toru serve` with a terminal as its stderr: what it says there.
+fn serve_at_a_terminal(place: &Place) -> (Child, Lines<BufReader<tokio::fs::File>>) {
+    let terminal = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).unwrap();
+    grantpt(&terminal).unwrap();
+    unlockpt(&terminal).unwrap();
+    let name = ptsname(&terminal, Vec::new()).unwrap();
+    let stderr = open(name, OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC, Mode::empty()).unwrap();
+    let host = Command::new(env!("CARGO_BIN_EXE_toru"))
+        .args(["serve", "--listen", "127.0.0.1:0", "--plugins"])
+        .arg(place.plugins())
+        .arg("--data")
+        .arg(place.data())
+        .env_remove("TORU_ADMIN_TOKEN")
+        .env("TORU_LOG", "info")
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::from(stderr))
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    (host, BufReader::new(tokio::fs::File::from_std(File::from(terminal))).lines())
+}
+
+/// What a person sees, one step after the other.
+#[derive(Debug, Default)]
+struct Seen {
+    address: String,
+    plugins: String,
+    layout: String,
+    cookie_is_hidden_from_scripts: Option<bool>,
+    plugin: String,
+    after_logout: String,
+    after_login: String,
+}
+
+async fn look(browser: &fantoccini::Client, link: &str, token: &str) -> Result<Seen, CmdError> {
+    let mut seen = Seen::default();
+    browser.goto(link).await?;
+    seen.address = browser.current_url().await?.to_string();
+    let main = browser.find(Locator::Css("main")).await?;
+    seen.plugins = main.text().await?;
+    seen.layout = main.css_value("display").await?;
+    seen.cookie_is_hidden_from_scripts = browser.get_named_cookie("toru_session").await?.http_only();
+    browser.find(Locator::LinkText("/simple-python")).await?.click().await?;
+    seen.plugin = browser.find(Locator::Css("body")).await?.text().await?;
+    browser.back().await?;
+    browser.find(Locator::Css("header button")).await?.click().await?;
+    seen.after_logout = browser.wait().for_element(Locator::Css("main.enter")).await?.text().await?;
+    browser.find(Locator::Id("token")).await?.send_keys(token).await?;
+    browser.find(Locator::Css("main.enter button")).await?.click().await?;
+    seen.after_login = browser.wait().for_element(Locator::Css("article")).await?.text().await?;
+    Ok(seen)
+}
+
+#[tokio::test]
+async fn a_browser_enters_by_the_printed_link_and_by_the_form_and_sees_the_plugins() {
+    let Some([driver, browser]) = programs() else { return };
+    let place = Place::new();
+    place.install("simple-plugin-python", "simple-python");
+    std::fs::create_dir(place.plugins().join("empty")).unwrap();
+
+    let (_host, mut terminal) = serve_at_a_terminal(&place);
+    let (mut link, mut is_ready) = (None, false);
+    while link.is_none() || !is_ready {
+        let line = within(terminal.next_line()).await.unwrap().expect("the host ended before it was ready");
+        is_ready |= line.contains("ready (protocol 2");
+        link = link.or(line.strip_prefix("enter by ").map(|link| link.trim().to_owned()));
+    }
+    let link = link.unwrap();
+    let token = std::fs::read_to_string(place.data().join("admin-token")).unwrap();
+
+    let (_driver, port) = within(start_driver(&driver)).await;
+    let profile = format!("--user-data-dir={}", place.path().join("browser").display());
+    let quiet = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--disable-quic"];
+    let offline =
+        ["--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"];
+    let args: Vec<&str> = quiet.into_iter().chain(offline).chain([&*profile]).collect();
+    let options = json!({"goog:chromeOptions": {"binary": browser, "args": args}});
+    let browser = within(
+        ClientBuilder::new(HttpConnector::new())
+            .capabilities(options.as_object().unwrap().clone())
+            .connect(&format!("http://127.0.0.1:{port}")),
+    )
+    .await
+    .unwrap();
+    // Judged only once the browser is closed: it would outlive a panic.
+    let seen = tokio::time::timeout(crate::client::HANG, look(&browser, &link, token.trim())).await;
+    within(browser.close()).await.unwrap();
+
+    let seen = seen.expect("the browser hangs").unwrap();
+    assert_eq!(
+        format!("{}/", link.split_once("/login?token=").unwrap().0),
+        seen.address,
+        "the token is gone"
+    );
+    for text in ["Simple (Python)", "healthy", "empty", "failed", "manifest_missing"] {
+        assert!(seen.plugins.contains(text), "{text:?} is not shown: {seen:#?}");
+    }
+    assert_eq!(seen.layout, "grid", "the style sheet is not loaded");
+    assert_eq!(seen.cookie_is_hidden_from_scripts, Some(true));
+    assert!(seen.plugin.contains("Hello from a simple plugin"), "{seen:#?}");
+    assert!(seen.after_logout.contains("Enter with the admin token"), "{seen:#?}");
+    assert!(seen.after_login.contains("empty"), "{seen:#?}");
+}
