@@ -1,4 +1,4 @@
-"""A Toru plugin in Python: the standard library and `toru.py` beside this file, nothing else.
+"""A Toru plugin in Python: the standard library and the folder `toru` beside this file, nothing else.
 
     GET  /          a greeting, from the settings
     GET  /json      100 bytes of JSON

@@ -30,9 +30,11 @@ impl SpawnError {
 /// A bare name that PATH does not have.
 pub(super) fn not_in_path(name: &Path, search_path: &std::ffi::OsStr) -> SpawnError {
     let message = format!(
-        "no program {:?} was found in PATH ({}): install it, or name another in `exec`",
+        "no program {:?} was found in PATH ({}): install it, or name another in `exec` (a file of the plugin's own \
+         folder is {:?})",
         name.display(),
-        Path::new(search_path).display()
+        Path::new(search_path).display(),
+        Path::new(".").join(name).display()
     );
     SpawnError::new("exec_missing", message)
 }

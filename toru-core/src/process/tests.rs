@@ -285,7 +285,8 @@ async fn a_missing_program_is_named() {
     assert_eq!(error.code, "exec_missing");
     assert_eq!(
         error.message,
-        "no program \"no-such-program\" was found in PATH (/bin): install it, or name another in `exec`"
+        "no program \"no-such-program\" was found in PATH (/bin): install it, or name another in `exec` (a file of \
+         the plugin's own folder is \"./no-such-program\")"
     );
 }
 

@@ -110,15 +110,21 @@ impl Builder {
         })?;
         self.config.validate().map_err(|error| SupervisorError::Config(error.to_string()))?;
         let data_dir = self.config.data_dir.clone();
-        let io_error =
-            |error: io::Error| SupervisorError::Io { path: data_dir.clone(), message: error.to_string() };
+        let io_error = |error: io::Error| SupervisorError::Io {
+            path: data_dir.clone(),
+            message: format!(
+                "cannot be used as the data folder: {error}; name another one, or let this user write there"
+            ),
+        };
         folders::make_private(&data_dir).map_err(io_error)?;
         let lock = DataLock::acquire(&data_dir)?;
         folders::sweep_socket_folders();
         let instance_id = instance::load_or_create(&data_dir).map_err(io_error)?;
         let logs = Logs::open(&self.config).map_err(|error| SupervisorError::Io {
             path: self.config.log_dir.clone(),
-            message: error.to_string(),
+            message: format!(
+                "cannot be used as the folder of the logs: {error}; name another one, or let this user write there"
+            ),
         })?;
         let (kv, event_store) = open_stores(self.kv, self.events, &self.config)?;
         let states = self.states.unwrap_or_else(|| Arc::new(JsonStateStore::new(&self.config.plugins_dir)));

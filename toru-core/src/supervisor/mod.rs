@@ -160,8 +160,12 @@ impl PluginSupervisor {
         let plugins_dir = self.inner.host.config.plugins_dir.clone();
         let source_dirs = self.inner.source_dirs.clone();
         let scan = tokio::task::spawn_blocking(move || {
-            let candidates = discovery::scan(&plugins_dir)
-                .map_err(|error| SupervisorError::Io { path: plugins_dir, message: error.to_string() })?;
+            let candidates = discovery::scan(&plugins_dir).map_err(|error| SupervisorError::Io {
+                path: plugins_dir,
+                message: format!(
+                    "cannot be used as the plugins folder: {error}; name another one, or let this user write there"
+                ),
+            })?;
             Ok(join_candidates(candidates, &source_dirs))
         });
         scan.await.map_err(|error| SupervisorError::Config(format!("the discovery was ended: {error}")))?

@@ -148,6 +148,11 @@ fn fits(endpoint: &Endpoint, metadata: &PluginMetadata) -> bool {
     endpoint.route() == metadata.route() && endpoint.raw_paths() == metadata.raw_paths()
 }
 
+/// How an operator is told of a range of versions.
+fn versions(lowest: u32, highest: u32) -> String {
+    if lowest == highest { format!("version {lowest}") } else { format!("versions {lowest} to {highest}") }
+}
+
 /// The highest version that both sides speak, and a transport for it.
 fn common_version(metadata: &PluginMetadata) -> Result<u32, Failure> {
     let protocol = metadata.protocol().min(*PROTOCOLS.end());
@@ -155,11 +160,9 @@ fn common_version(metadata: &PluginMetadata) -> Result<u32, Failure> {
         return Err(Failure::new(
             "incompatible",
             format!(
-                "it speaks the protocol versions {} to {}, this host {} to {}: update the older one",
-                metadata.protocol_min(),
-                metadata.protocol(),
-                PROTOCOLS.start(),
-                PROTOCOLS.end()
+                "it speaks {} of the protocol, this host {}: update the older one",
+                versions(metadata.protocol_min(), metadata.protocol()),
+                versions(*PROTOCOLS.start(), *PROTOCOLS.end())
             ),
         ));
     }

@@ -222,9 +222,9 @@ impl Machine {
             State::Starting(StartStep::Handshaking { .. }) => {
                 (Ending::Failure(exit_failure(exit, "before it was ready")), false, true)
             }
-            State::Running { .. } => (Ending::Failure(exit_failure(exit, "by itself")), false, true),
+            State::Running { .. } => (Ending::Failure(exit_failure(exit, "while it ran")), false, true),
             State::Draining { step: StopStep::Departing { .. }, ending: Ending::Failure(_), renewed } => {
-                (Ending::Failure(exit_failure(exit, "by itself")), renewed, true)
+                (Ending::Failure(exit_failure(exit, "while it ran")), renewed, true)
             }
             State::Draining { ending, renewed, .. } => (ending, renewed, false),
             other => {
@@ -284,6 +284,6 @@ impl Machine {
 fn exit_failure(exit: Exit, when: &str) -> Failure {
     match exit {
         Exit::Code(code) => Failure::new("exited", format!("it exited with code {code} {when}")),
-        Exit::Signal(signal) => Failure::new("killed", format!("it was ended by signal {signal} {when}")),
+        Exit::Signal(signal) => Failure::new("killed", format!("it was killed by signal {signal} {when}")),
     }
 }
