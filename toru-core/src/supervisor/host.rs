@@ -8,15 +8,21 @@ use std::{
 use arc_swap::ArcSwap;
 use tokio::runtime::Handle;
 
-use super::{claims::Registrar, state};
+use super::{
+    claims::Registrar,
+    state::{self, AUTO_DISABLED, Failure},
+};
 use crate::{
     config::Config,
     discovery::Prober,
-    event::EventBus,
+    event::{EventBus, EventType},
     log::Logs,
     process::Spawner,
-    store::{EventStore, KvStore, StateStore},
+    store::{EventStore, KvStore, StateStore, StoreError},
 };
+
+/// How far back a plugin's events are looked through for who disabled it: each start of the host adds one or two.
+const EVENTS_LOOKED_AT: usize = 1_000;
 
 /// Everything that a task reaches beyond its own plugin.
 #[derive(Debug)]
@@ -44,6 +50,21 @@ impl Host {
             ping_dead: self.config.ping_dead,
             restart: self.config.restart.clone(),
         }
+    }
+
+    /// Why a plugin that is not wanted was given up, if it was. The enabled state does not say who disabled it, but the
+    /// events do, as long as they are kept.
+    pub(super) async fn given_up(&self, id: &str) -> Result<Option<Failure>, StoreError> {
+        let events = self.event_store.recent(id, EVENTS_LOOKED_AT).await?;
+        let is_of_wish = |event_type: &EventType| {
+            matches!(event_type, EventType::AutoDisabled | EventType::Enabled | EventType::Disabled)
+        };
+        let last = events.into_iter().map(|stored| stored.event).find(|event| is_of_wish(&event.event_type));
+        Ok(last.filter(|event| event.event_type == EventType::AutoDisabled).map(|event| {
+            let limit = event.details.get("message").and_then(|message| message.as_str());
+            let limit = limit.unwrap_or("it failed too often");
+            Failure::new(AUTO_DISABLED, format!("{limit} and was disabled; enable it to try again"))
+        }))
     }
 
     /// The folder of a plugin's own.

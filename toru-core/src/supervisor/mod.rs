@@ -137,6 +137,10 @@ impl PluginSupervisor {
         // In the order of the ids, so that of two equal routes the lower id gets it.
         for (id, (origin, found)) in self.discover().await? {
             let wish = Wish::from_enabled(states.get(&*id).copied().unwrap_or(true));
+            let given_up = match wish {
+                Wish::Up => None,
+                Wish::Down => inner.host.given_up(&id).await?,
+            };
             let lease = match (&found, wish) {
                 // One that is refused hears of it again, and tells it, when it is prepared.
                 (Found::Plugin(definition), Wish::Up) => {
@@ -145,7 +149,7 @@ impl PluginSupervisor {
                 _ => None,
             };
             let held = inner.held.as_ref().filter(|(held, _)| **held == *id).map(|(_, held)| held.clone());
-            beginnings.push(Beginning { id, origin, found, wish, lease, held });
+            beginnings.push(Beginning { id, origin, found, wish, given_up, lease, held });
         }
         // All at once, after the last await: whoever drops this future has started none.
         let start = |beginning: Beginning| (beginning.id.clone(), Task::start(inner.host.clone(), beginning));

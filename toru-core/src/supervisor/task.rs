@@ -14,7 +14,7 @@ use super::{
     launch::{self, Live, LiveNews},
     links::LinksNews,
     prepare::{self, Origin, Prepared, Unfit, route_taken},
-    state::{Action, Generation, Input, Machine, Occurrence, Reachable, Wish},
+    state::{Action, Failure, Generation, Input, Machine, Occurrence, Reachable, Wish},
     status::{Health, PluginStatus, Reason, StateName},
     work::{Work, WorkNews},
 };
@@ -60,6 +60,8 @@ pub(super) struct Beginning {
     pub(super) origin: Origin,
     pub(super) found: Found,
     pub(super) wish: Wish,
+    /// It is not wanted because it had failed too often.
+    pub(super) given_up: Option<Failure>,
     pub(super) lease: Option<Lease>,
     /// For tests: while true, the task stands still.
     pub(super) held: Option<watch::Receiver<bool>>,
@@ -95,9 +97,12 @@ pub(super) struct Task {
 impl Task {
     /// Starts the task on the supervisor's own runtime, whichever asks for it.
     pub(super) fn start(host: Arc<Host>, beginning: Beginning) -> TaskHandle {
-        let Beginning { id, origin, found, wish, lease, held } = beginning;
+        let Beginning { id, origin, found, wish, given_up, lease, held } = beginning;
         let (sender, mailbox) = mpsc::channel(MAILBOX);
-        let machine = Machine::new(host.machine_settings(), wish);
+        let machine = match given_up {
+            Some(why) => Machine::given_up(host.machine_settings(), why),
+            None => Machine::new(host.machine_settings(), wish),
+        };
         let definition = match &found {
             Found::Plugin(definition) => Some(definition.clone()),
             Found::Binary(_) | Found::Problem(_) => None,

@@ -35,9 +35,16 @@ async fn a_plugin_that_always_exits_is_disabled_at_the_tenth_time_and_stays_so()
     drop(supervisor);
 
     let supervisor = scene.start().await;
-    assert!(!in_state(&supervisor, "bad", StateName::Stopped).await.enabled);
+    let status = in_state(&supervisor, "bad", StateName::Failed).await;
+    let reason = status.reason.unwrap();
+    assert_eq!(
+        (status.enabled, status.health, reason.code.as_str()),
+        (false, Health::Disabled, "auto_disabled"),
+        "as before the host was started again"
+    );
+    assert_eq!(get(&mut supervisor.service(), "/bad/").await.0, StatusCode::NOT_FOUND);
     within(supervisor.enable("bad")).await.unwrap();
-    in_state(&supervisor, "bad", StateName::Failed).await;
+    status_when(&supervisor, "bad", |status| !status.enabled && status.restarts > 0).await;
     assert_eq!(details_of(&supervisor, "bad", EventType::Crashed).await.len(), 20);
     within(supervisor.shutdown()).await;
 }

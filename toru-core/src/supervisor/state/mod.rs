@@ -43,6 +43,9 @@ pub(super) use input::{Action, Failure, Generation, Input, Loss, Occurrence, Rea
 /// the signal, not of the socket. A process that lives on without its link is killed then.
 const EXIT_AFTER_LINK: Duration = Duration::from_millis(100);
 
+/// The code of the reason of a plugin that failed too often.
+pub(super) const AUTO_DISABLED: &str = "auto_disabled";
+
 /// The times and counts that a machine decides by.
 #[derive(Debug, Clone)]
 pub(super) struct Settings {
@@ -155,6 +158,11 @@ impl Machine {
             reachable: Reachable::Waiting,
             actions: Vec::new(),
         }
+    }
+
+    /// A plugin that was given up before the host ended, and was not enabled since.
+    pub(super) fn given_up(settings: Settings, why: Failure) -> Self {
+        Self { state: State::Failed { why }, ..Self::new(settings, Wish::Down) }
     }
 
     /// The host starts. The first wish is no change of it, so nothing is told of it.

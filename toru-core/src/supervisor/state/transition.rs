@@ -5,7 +5,7 @@ use std::time::Instant;
 use serde_json::{Value, json};
 
 use super::{
-    Ending, Machine, StartStep, State, StopStep,
+    AUTO_DISABLED, Ending, Machine, StartStep, State, StopStep,
     input::{Action, Failure, Wish, details},
 };
 use crate::{
@@ -121,7 +121,7 @@ impl Machine {
         self.actions.push(Action::PersistDisabled);
         self.emit(EventType::AutoDisabled, [("failures", json!(failures)), ("message", json!(&limit))]);
         let mut why =
-            Failure::new("auto_disabled", format!("{limit} and was disabled; enable it to try again{cause}"));
+            Failure::new(AUTO_DISABLED, format!("{limit} and was disabled; enable it to try again{cause}"));
         why.stderr_tail = last.and_then(|last| last.stderr_tail);
         self.state = State::Failed { why };
     }

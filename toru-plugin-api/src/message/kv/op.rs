@@ -8,19 +8,19 @@ use super::{KvCall, KvError, KvErrorCode};
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum KvOp {
-    /// Reads a value; answered by [`KvAnswer::Value`].
+    /// Reads a value; answered by [`KvAnswer::Value`](super::KvAnswer::Value).
     Get {
         /// The key.
         key: String,
     },
-    /// Writes a value; answered by [`KvAnswer::Ok`].
+    /// Writes a value; answered by [`KvAnswer::Ok`](super::KvAnswer::Ok).
     Set {
         /// The key.
         key: String,
         /// The value.
         value: Bytes,
     },
-    /// Deletes a key; answered by [`KvAnswer::Deleted`].
+    /// Deletes a key; answered by [`KvAnswer::Deleted`](super::KvAnswer::Deleted).
     Delete {
         /// The key.
         key: String,
