@@ -3,6 +3,7 @@
 use std::{
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
 use arc_swap::ArcSwap;
@@ -18,11 +19,13 @@ use crate::{
     event::{EventBus, EventType},
     log::Logs,
     process::Spawner,
-    store::{EventStore, KvStore, StateStore, StoreError},
+    store::{EventStore, KvStore, StateStore},
 };
 
 /// How far back a plugin's events are looked through for who disabled it: each start of the host adds one or two.
 const EVENTS_LOOKED_AT: usize = 1_000;
+/// How long that may take for each plugin that is not wanted.
+const EVENTS_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Everything that a task reaches beyond its own plugin.
 #[derive(Debug)]
@@ -53,18 +56,30 @@ impl Host {
     }
 
     /// Why a plugin that is not wanted was given up, if it was. The enabled state does not say who disabled it, but the
-    /// events do, as long as they are kept.
-    pub(super) async fn given_up(&self, id: &str) -> Result<Option<Failure>, StoreError> {
-        let events = self.event_store.recent(id, EVENTS_LOOKED_AT).await?;
+    /// events do, as long as they are kept. A store that fails or hangs keeps no host from starting: the plugin is
+    /// shown as disabled then, and the log says why.
+    pub(super) async fn given_up(&self, id: &str) -> Option<Failure> {
+        let recent = self.event_store.recent(id, EVENTS_LOOKED_AT);
+        let events = match tokio::time::timeout(EVENTS_TIMEOUT, recent).await {
+            Ok(Ok(events)) => events,
+            Ok(Err(error)) => {
+                tracing::warn!(plugin = id, %error, "who disabled it is not known: its events cannot be read");
+                return None;
+            }
+            Err(_) => {
+                tracing::warn!(plugin = id, "who disabled it is not known: the event store does not answer");
+                return None;
+            }
+        };
         let is_of_wish = |event_type: &EventType| {
             matches!(event_type, EventType::AutoDisabled | EventType::Enabled | EventType::Disabled)
         };
         let last = events.into_iter().map(|stored| stored.event).find(|event| is_of_wish(&event.event_type));
-        Ok(last.filter(|event| event.event_type == EventType::AutoDisabled).map(|event| {
+        last.filter(|event| event.event_type == EventType::AutoDisabled).map(|event| {
             let limit = event.details.get("message").and_then(|message| message.as_str());
             let limit = limit.unwrap_or("it failed too often");
             Failure::new(AUTO_DISABLED, format!("{limit} and was disabled; enable it to try again"))
-        }))
+        })
     }
 
     /// The folder of a plugin's own.

@@ -139,7 +139,7 @@ impl PluginSupervisor {
             let wish = Wish::from_enabled(states.get(&*id).copied().unwrap_or(true));
             let given_up = match wish {
                 Wish::Up => None,
-                Wish::Down => inner.host.given_up(&id).await?,
+                Wish::Down => inner.host.given_up(&id).await,
             };
             let lease = match (&found, wish) {
                 // One that is refused hears of it again, and tells it, when it is prepared.
