@@ -16,6 +16,7 @@ mod engine;
 mod error;
 mod http;
 mod kv;
+mod links;
 mod process;
 pub mod testing;
 
