@@ -8,13 +8,14 @@ use super::{
     PluginSupervisor, SupervisorError,
     claims::Registrar,
     folders::{self, DataLock},
-    host::{Host, Lanes},
+    host::Host,
 };
 use crate::{
     config::Config,
     discovery::Prober,
     event::{EventBus, EventHook, LogHook},
     instance,
+    lanes::Lanes,
     log::Logs,
     process::Spawner,
     routes::Routes,
