@@ -75,6 +75,14 @@ impl Tunnel {
         })
     }
 
+    /// As [`poll_chunk`](Self::poll_chunk), but at most so many bytes; none: the peer sends no more.
+    pub(crate) fn poll_bytes(&mut self, cx: &mut Context<'_>, most: usize) -> Poll<io::Result<Bytes>> {
+        let Some(mut chunk) = ready!(self.poll_chunk(cx))? else { return Poll::Ready(Ok(Bytes::new())) };
+        let taken = chunk.split_to(chunk.len().min(most));
+        self.chunk = chunk;
+        Poll::Ready(Ok(taken))
+    }
+
     fn failed(&mut self, error: RecvError) -> io::Error {
         self.reads = Reads::Failed;
         io::Error::new(io::ErrorKind::ConnectionReset, error)
@@ -149,14 +157,8 @@ impl Drop for Tunnel {
 
 impl AsyncRead for Tunnel {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let this = self.get_mut();
-        if buf.remaining() == 0 {
-            return Poll::Ready(Ok(()));
-        }
-        if let Some(mut chunk) = ready!(this.poll_chunk(cx))? {
-            let taken = chunk.split_to(chunk.len().min(buf.remaining()));
-            buf.put_slice(&taken);
-            this.chunk = chunk;
+        if buf.remaining() > 0 {
+            buf.put_slice(&ready!(self.get_mut().poll_bytes(cx, buf.remaining()))?);
         }
         Poll::Ready(Ok(()))
     }

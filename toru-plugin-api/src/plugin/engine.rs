@@ -21,6 +21,7 @@ use tower_service::Service;
 use super::{
     Body, HttpResponse, KvOp, PluginContext, PluginError, PluginResult, ServeError,
     error::{internal_text, with_sources},
+    upgrade::Offer,
 };
 use crate::{
     driver::{
@@ -213,17 +214,23 @@ where
 {
     let IncomingRequest { head, body, responder } = request;
     let wants_body = head.method != http::Method::HEAD;
-    let request = to_http(head, body.into(), context.clone());
+    let mut request = to_http(head, body.into(), context.clone());
+    let offer = responder.offers_upgrade().then(|| Offer::made_to(&mut request));
     let answered = tokio::select! {
         biased;
         answered = catch_panic(call(&mut service, request)) => answered,
         () = responder.cancelled() => return,
     };
     let failure = match answered {
-        Ok(Ok(response)) if wants_body => return respond(&context, responder, response).await,
-        // The host would only throw the bytes away, and an endless body would never end.
         Ok(Ok(response)) => {
-            return respond(&context, responder, response.map(|_| Empty::<Bytes>::new())).await;
+            return match offer {
+                Some(offer) if response.status() == http::StatusCode::SWITCHING_PROTOCOLS => {
+                    offer.accept(responder, response.into_parts().0.headers).await;
+                }
+                _ if wants_body => respond(&context, responder, response).await,
+                // The host would only throw the bytes away, and an endless body would never end.
+                _ => respond(&context, responder, response.map(|_| Empty::<Bytes>::new())).await,
+            };
         }
         Ok(Err(error)) => with_sources(&*error),
         Err(panic) => format!("panicked: {panic}"),
