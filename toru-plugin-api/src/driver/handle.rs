@@ -220,6 +220,11 @@ impl Handle {
         self.shared.command(|state| state.connection.drain(reason));
     }
 
+    /// Plugin: refuses new streams from now on, as after `shutdown`, which comes on the first link for all.
+    pub fn refuse_streams(&self) {
+        self.shared.command(|state| state.connection.refuse_streams());
+    }
+
     /// Host: asks the plugin to finish and exit.
     pub fn shutdown(&self, grace: Duration) {
         self.shared.command(|state| state.connection.shutdown(grace));

@@ -17,6 +17,7 @@ mod engine;
 mod error;
 mod http;
 mod kv;
+mod links;
 mod process;
 pub mod testing;
 mod upgrade;

@@ -186,7 +186,7 @@ impl TestHostBuilder {
         H: Hooks,
     {
         let (host_end, plugin_end) = tokio::io::duplex(PIPE_BYTES);
-        let plugin = tokio::spawn(engine::run(plugin_end, Settings::default(), service, hooks));
+        let plugin = tokio::spawn(engine::run(plugin_end, Vec::new(), Settings::default(), service, hooks));
         let init = self.init(metadata);
         let now = tokio::time::Instant::now().into_std();
         let (handle, incoming, driver) = drive(host_end, Connection::host(self.settings, init, now));

@@ -326,6 +326,13 @@ impl Connection {
         }
     }
 
+    /// Plugin: refuses new streams from now on. A further link needs it, because `shutdown` comes on the first for all.
+    pub fn refuse_streams(&mut self) {
+        if self.side == Side::Plugin {
+            (self.draining, self.shutdown) = (true, true);
+        }
+    }
+
     /// Host: asks the plugin to finish and exit; no new streams.
     pub fn shutdown(&mut self, grace: Duration) {
         if self.side == Side::Host && !self.closed && !std::mem::replace(&mut self.shutdown, true) {
