@@ -27,6 +27,8 @@ pub mod feature {
     pub const STREAMS: &str = "streams";
     /// HTTP heads may come as HEAD frames.
     pub const HEADS: &str = "heads";
+    /// The plugin may send requests to its host.
+    pub const HTTP_OUT: &str = "http-out";
 }
 
 /// The names that a side offers: `[a-z0-9-]{1,32}` each, sorted, no name twice.

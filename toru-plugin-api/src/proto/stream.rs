@@ -44,7 +44,7 @@ pub(super) struct Stream {
     pub(super) muted: bool,
     /// This side has sent RESET.
     pub(super) reset_sent: bool,
-    /// Bytes of a KV call that the application works on.
+    /// Bytes of a KV call, or of a plugin's request, that the application works on.
     pub(super) in_work: Option<usize>,
     /// Both directions have ended: for the wire the stream is forgotten. It stays until the application has read what
     /// arrived, or given its answer.
