@@ -222,7 +222,7 @@ impl TestHostBuilder {
             data_dir: self.data_dir.to_string_lossy().into_owned(),
             config,
             link: None,
-            features: Features::new([feature::STREAMS]),
+            features: Features::new(feature::USUAL),
             limits: Limits::DEFAULT,
         }
     }

@@ -323,7 +323,7 @@ impl Connection {
 
     fn negotiated(&mut self, limits: Limits) {
         self.peer = limits;
-        self.features = super::handshake::common(&self.settings.features, &self.peer_features);
+        self.features = self.settings.features.common(&self.peer_features);
         self.bodies = self.features.has(feature::STREAMS);
         self.heads = self.features.has(feature::HEADS);
         self.http_out = self.features.has(feature::HTTP_OUT);
