@@ -10,7 +10,7 @@ use super::{
     Body, ServeError,
     engine::{self, End, Hooks},
 };
-use crate::{driver::BoxError, metadata::PluginMetadata, proto::Settings, sys};
+use crate::{driver::BoxError, metadata::PluginMetadata, sys};
 
 /// The descriptor of the first link (protocol section 2).
 const FD_VARIABLE: &str = "TORU_PLUGIN_FD";
@@ -35,7 +35,7 @@ where
         return Err(ServeError::ProtocolVersion);
     }
     let socket = inherited_socket()?;
-    match engine::run(socket, Settings::default(), service, hooks).await {
+    match engine::run(socket, engine::settings(), service, hooks).await {
         Ok(End::Shutdown) => Ok(()),
         Ok(End::LinkLost) => Err(end_group(ServeError::LinkLost)),
         Err(error @ ServeError::Refused(_)) => Err(error),
