@@ -15,6 +15,7 @@ use crate::{
     discovery::Prober,
     event::{EventBus, EventType},
     lanes::Lanes,
+    link::HostService,
     log::Logs,
     process::Spawner,
     store::{EventStore, KvStore, StateStore},
@@ -31,6 +32,8 @@ pub(super) struct Host {
     pub(super) config: Config,
     pub(super) instance_id: String,
     pub(super) kv: Arc<dyn KvStore>,
+    /// What plugins may ask of the embedder.
+    pub(super) service: Option<Arc<dyn HostService>>,
     pub(super) event_store: Arc<dyn EventStore>,
     pub(super) states: Arc<dyn StateStore>,
     pub(super) events: EventBus,

@@ -22,13 +22,14 @@ use super::{
     Body, HttpResponse, KvOp, PluginContext, PluginError, PluginResult, ServeError,
     error::{internal_text, with_sources},
     links::{ExtraLinks, Link},
+    upgrade::Offer,
 };
 use crate::{
     driver::{BoxError, Handle, Incoming, IncomingEvent, IncomingKv, IncomingRequest, Responder},
     message::{
         http::{RequestHead, ResponseHead},
         kv::{KvAnswer, KvError, KvErrorCode},
-        lifecycle::{Init, Shutdown},
+        lifecycle::{Features, Init, Shutdown, feature},
         log::Level,
     },
     proto::Settings,
@@ -47,6 +48,13 @@ pub(super) enum End {
     Shutdown,
     /// The host closed the link without asking.
     LinkLost,
+}
+
+/// What a plugin of this SDK accepts and speaks.
+pub(super) fn settings() -> Settings {
+    let mut settings = Settings::default();
+    settings.features = Features::new(feature::ALL);
+    settings
 }
 
 /// Runs a plugin over the first link until its end, and serves the further ones beside it.
@@ -184,17 +192,23 @@ where
 {
     let IncomingRequest { head, body, responder } = request;
     let wants_body = head.method != http::Method::HEAD;
-    let request = to_http(head, body.into(), context.clone());
+    let mut request = to_http(head, body.into(), context.clone());
+    let offer = responder.offers_upgrade().then(|| Offer::made_to(&mut request));
     let answered = tokio::select! {
         biased;
         answered = catch_panic(call(&mut service, request)) => answered,
         () = responder.cancelled() => return,
     };
     let failure = match answered {
-        Ok(Ok(response)) if wants_body => return respond(&context, responder, response).await,
-        // The host would only throw the bytes away, and an endless body would never end.
         Ok(Ok(response)) => {
-            return respond(&context, responder, response.map(|_| Empty::<Bytes>::new())).await;
+            return match offer {
+                Some(offer) if response.status() == http::StatusCode::SWITCHING_PROTOCOLS => {
+                    offer.accept(responder, response.into_parts().0.headers).await;
+                }
+                _ if wants_body => respond(&context, responder, response).await,
+                // The host would only throw the bytes away, and an endless body would never end.
+                _ => respond(&context, responder, response.map(|_| Empty::<Bytes>::new())).await,
+            };
         }
         Ok(Err(error)) => with_sources(&*error),
         Err(panic) => format!("panicked: {panic}"),
