@@ -15,8 +15,10 @@ mod body;
 mod context;
 mod engine;
 mod error;
+mod host;
 mod http;
 mod kv;
+mod links;
 mod process;
 pub mod testing;
 mod upgrade;
@@ -37,6 +39,7 @@ pub use crate::message::kv::KvOp;
 pub use body::{Body, BodySender, BodyUnwanted, DEFAULT_BODY_LIMIT};
 pub use context::PluginContext;
 pub use error::{PluginError, PluginResult, ServeError};
+pub use host::{HostClient, HostError};
 pub use kv::PluginKvStore;
 pub use upgrade::{Upgrade, Upgraded};
 

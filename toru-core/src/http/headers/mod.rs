@@ -6,8 +6,8 @@ mod request;
 
 use http::{HeaderMap, HeaderName, header};
 
-pub(super) use answer::{clean, take_upgrade};
-pub(super) use request::{Context, Unacceptable, prepare};
+pub(super) use answer::{clean, remove_hop_by_hop, take_upgrade};
+pub(super) use request::{Context, Unacceptable, prepare, remove_foreign};
 
 /// Whether a field belongs to one connection (RFC 9110, 7.6.1) and so never passes by itself. `connection: upgrade` and `upgrade` are set anew
 /// with an upgrade that is offered or taken.
