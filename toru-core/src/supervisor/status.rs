@@ -77,7 +77,9 @@ pub struct PluginStatus {
     pub pid: Option<u32>,
     /// The version in force; null before the handshake.
     pub protocol: Option<u32>,
-    /// The links that take requests: 0 while it does not run, 1 for a plugin that leaves those of further lanes alone.
+    /// The links that take requests: 0 while it does not run, 1 for a plugin that leaves those of further lanes alone. For who
+    /// embeds this: no part of the entry.
+    #[serde(skip)]
     pub links: usize,
     /// The badge.
     pub health: Health,
