@@ -15,18 +15,19 @@ use toru_plugin_api::{
 
 use super::{
     Pair,
-    model::{Call, Exchange},
+    model::{Call, Exchange, peer_of},
     plan::{AnswerForm, Operation, RequestForm},
 };
 
 impl Pair {
     pub(super) fn apply(&mut self, operation: &Operation) {
         match *operation {
-            Operation::Request(form, size) => self.request(form, size.get()),
-            Operation::Respond(pick, form, size) => {
-                let waiting = self
-                    .model
-                    .streams(|exchange| exchange.is_known_to(Side::Plugin) && exchange.answered.is_none());
+            Operation::Request(end, form, size) => self.request(end.into(), form, size.get()),
+            Operation::Respond(end, pick, form, size) => {
+                let side = end.into();
+                let waiting = self.model.streams(|exchange| {
+                    exchange.by != side && exchange.is_known_to(side) && exchange.answered.is_none()
+                });
                 if let Some(at) = pick.of(&waiting) {
                     self.respond(waiting[at], form, size.get());
                 }
@@ -73,7 +74,19 @@ impl Pair {
                 if let Some(at) = pick.of(&known) {
                     let now = self.now;
                     self.end(side).reset(known[at], ResetCode::CANCELLED, now);
-                    self.model.exchange(known[at]).leave(side);
+                    self.model.exchange(known[at]).give_up(side);
+                }
+            }
+            Operation::HangUp(end, pick) => {
+                let side = end.into();
+                let tunnels = self.model.streams(|exchange| {
+                    let knows = exchange.by != side || exchange.answer_arrived;
+                    exchange.is_tunnel() && knows && exchange.is_known_to(side)
+                });
+                if let Some(at) = pick.of(&tunnels) {
+                    let now = self.now;
+                    self.end(side).hang_up(tunnels[at], now);
+                    self.model.exchange(tunnels[at]).hang_up(side);
                 }
             }
             Operation::Transmit(end, size) => {
@@ -131,9 +144,13 @@ impl Pair {
         None
     }
 
-    fn request(&mut self, form: RequestForm, size: usize) {
+    fn request(&mut self, side: Side, form: RequestForm, size: usize) {
+        let form = match form {
+            RequestForm::Tunnel if side == Side::Plugin => RequestForm::Stream,
+            form => form,
+        };
         let serial = self.model.next_serial();
-        let mut exchange = Exchange::new(StreamId(0), serial);
+        let mut exchange = Exchange::new(side, StreamId(0), serial);
         let path = format!("/{serial}").parse::<PathAndQuery>().expect("a number is a path");
         let mut head = RequestHead { method: Method::POST, path, headers: HeaderMap::new() };
         let up = &mut exchange.up;
@@ -165,9 +182,12 @@ impl Pair {
                 OutgoingBody::Tunnel
             }
         };
-        let open = self.own_open(Side::Host);
-        let opened = self.host.request(&head, body, self.now);
-        if let Some(id) = self.check_open(Side::Host, open, opened) {
+        let open = self.own_open(side);
+        let now = self.now;
+        let opened = self.end(side).request(&head, body, now);
+        if side == Side::Plugin && !self.http_out {
+            assert_eq!(opened, Err(OpenError::NotOffered));
+        } else if let Some(id) = self.check_open(side, open, opened) {
             exchange.id = id;
             self.model.exchanges.push(exchange);
         }
@@ -208,6 +228,7 @@ impl Pair {
                 OutgoingBody::Tunnel
             }
         };
+        let callee = peer_of(exchange.by);
         exchange.answered = Some(head.status.as_u16());
         let taken = matches!(form, AnswerForm::Tunnel) && exchange.offered;
         let has_form = taken || !head.status.is_informational();
@@ -216,10 +237,11 @@ impl Pair {
         if exchange.down.finished {
             exchange.answer_is_whole();
         }
-        let answered = self.plugin.respond(id, head, body, self.now);
+        let now = self.now;
+        let answered = self.end(callee).respond(id, head, body, now);
         assert_eq!(answered.is_ok(), has_form, "an answer in a form that the protocol has is taken");
         if !has_form {
-            self.model.exchange(id).leave(Side::Plugin);
+            self.model.exchange(id).give_up(callee);
         }
     }
 
@@ -253,7 +275,7 @@ impl Pair {
             _ => KvAnswer::Ok,
         };
         call.answer = Some(answer.clone());
-        let (id, callee) = (call.id, if call.by == Side::Host { Side::Plugin } else { Side::Host });
+        let (id, callee) = (call.id, peer_of(call.by));
         let now = self.now;
         let answered = self.end(callee).answer_kv(id, Ok(answer), now);
         assert!(answered.is_ok() || self.model.calls_may_expire(), "an answer that was awaited is taken");
@@ -262,10 +284,7 @@ impl Pair {
     /// The streams on which this side may send.
     pub(super) fn open_flows(&self, side: Side) -> Vec<StreamId> {
         self.model.streams(|exchange| {
-            let flow = match side {
-                Side::Host => &exchange.up,
-                Side::Plugin => &exchange.down,
-            };
+            let flow = if side == exchange.by { &exchange.up } else { &exchange.down };
             exchange.is_known_to(side) && flow.takes_more()
         })
     }
@@ -283,7 +302,7 @@ impl Pair {
     pub(super) fn finish(&mut self, side: Side, id: StreamId) {
         let exchange = self.model.exchange(id);
         exchange.sending(side).finished = true;
-        if side == Side::Plugin {
+        if side != exchange.by {
             exchange.answer_is_whole();
         }
         let now = self.now;
@@ -295,8 +314,8 @@ impl Pair {
         self.end(side).discard(id, now);
         let exchange = self.model.exchange(id);
         exchange.receiving(side).discarded = true;
-        if side == Side::Host && exchange.answered != Some(101) {
-            exchange.leave(Side::Host);
+        if side == exchange.by && !exchange.is_tunnel() {
+            exchange.give_up(side);
         }
     }
 

@@ -8,7 +8,10 @@ use toru_plugin_api::{
     proto::{Event, ReadOutcome, Side},
 };
 
-use super::{Pair, model::Flow};
+use super::{
+    Pair,
+    model::{Flow, peer_of},
+};
 
 /// The shorter of the two timers of requests, both by default.
 const REQUEST_TIMER: Duration = Duration::from_secs(30);
@@ -24,7 +27,7 @@ impl Pair {
 
     fn told(&mut self, side: Side, event: Event) {
         match event {
-            Event::Request { id, head, body } => self.request_arrived(id, &head, &body),
+            Event::Request { id, head, body } => self.request_arrived(peer_of(side), id, &head, &body),
             Event::Response { id, head, body } => {
                 let head = head.expect("the plugin's connection sends no head that is none");
                 self.answer_arrived(id, &head, &body);
@@ -39,19 +42,15 @@ impl Pair {
                     if by_peer { exchange.may_be_cut() } else { expired },
                     "nothing justifies that this was reset: {exchange:?}"
                 );
-                exchange.leave(side);
+                exchange.give_up(side);
             }
             Event::StopSending(id) => {
-                let exchange = self.model.exchange(id);
-                assert!(
-                    exchange.up.disturbed || exchange.up.refused,
-                    "nothing justifies that the rest is not wanted"
-                );
-                exchange.up.open = false;
+                let flow = self.model.exchange(id).sending(side);
+                assert!(flow.disturbed || flow.refused, "nothing justifies that the rest is not wanted");
+                flow.open = false;
             }
             Event::KvCall { id, call } => {
-                let caller = if side == Side::Host { Side::Plugin } else { Side::Host };
-                let expected = self.model.next_call(caller);
+                let expected = self.model.next_call(peer_of(side));
                 assert_eq!((expected.id, &expected.call), (id, &call), "calls arrive in order");
                 expected.arrived = true;
             }
@@ -74,8 +73,8 @@ impl Pair {
         }
     }
 
-    fn request_arrived(&mut self, id: StreamId, head: &RequestHead, body: &Framing) {
-        let exchange = self.model.next_request();
+    fn request_arrived(&mut self, by: Side, id: StreamId, head: &RequestHead, body: &Framing) {
+        let exchange = self.model.next_request(by);
         assert_eq!(
             (exchange.id, format!("/{}", exchange.serial)),
             (id, head.path.to_string()),
@@ -91,7 +90,7 @@ impl Pair {
 
     fn answer_arrived(&mut self, id: StreamId, head: &ResponseHead, body: &Framing) {
         let exchange = self.model.exchange(id);
-        assert!(!exchange.host_left, "an answer for who has left");
+        assert!(!exchange.caller_left, "an answer for who has left");
         assert!(!std::mem::replace(&mut exchange.answer_arrived, true), "a second answer");
         assert_eq!(exchange.answered, Some(head.status.as_u16()), "the answer that was given");
         if exchange.up.refused {

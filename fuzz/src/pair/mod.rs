@@ -41,6 +41,7 @@ struct Pair {
     to_plugin: Wire,
     now: Instant,
     model: Model,
+    http_out: bool,
 }
 
 impl Pair {
@@ -57,6 +58,7 @@ impl Pair {
             plugin: Connection::plugin(plugin, now),
             now,
             model: Model::default(),
+            http_out: plan.http_out,
         };
         pair.rest();
         pair.plugin.ready(now);

@@ -9,6 +9,14 @@ use toru_plugin_api::{
     proto::Side,
 };
 
+/// The end at the other end.
+pub(super) fn peer_of(side: Side) -> Side {
+    match side {
+        Side::Host => Side::Plugin,
+        Side::Plugin => Side::Host,
+    }
+}
+
 /// How long a KV call is awaited, by default.
 const KV_TIMER: Duration = Duration::from_secs(5);
 
@@ -119,28 +127,31 @@ impl Flow {
 #[derive(Debug)]
 pub(super) struct Exchange {
     pub(super) id: StreamId,
+    /// Whose request it is.
+    pub(super) by: Side,
     pub(super) serial: u32,
     pub(super) head_only: bool,
     pub(super) offered: bool,
-    /// The plugin got the request.
+    /// The callee got the request.
     pub(super) arrived: bool,
-    /// The status that the plugin gave.
+    /// The status that the callee gave.
     pub(super) answered: Option<u16>,
-    /// The host got the answer's head.
+    /// The caller got the answer's head.
     pub(super) answer_arrived: bool,
-    /// The body of the request; the host's half of a tunnel.
+    /// The body of the request; the caller's half of a tunnel.
     pub(super) up: Flow,
-    /// The body of the answer; the plugin's half of a tunnel.
+    /// The body of the answer; the callee's half of a tunnel.
     pub(super) down: Flow,
     /// The application has no part in it any more: it gave it up, or was told that it is over.
-    pub(super) host_left: bool,
-    pub(super) plugin_left: bool,
+    pub(super) caller_left: bool,
+    pub(super) callee_left: bool,
 }
 
 impl Exchange {
-    pub(super) fn new(id: StreamId, serial: u32) -> Self {
+    pub(super) fn new(by: Side, id: StreamId, serial: u32) -> Self {
         Self {
             id,
+            by,
             serial,
             head_only: false,
             offered: false,
@@ -149,41 +160,48 @@ impl Exchange {
             answer_arrived: false,
             up: Flow::new(2 * serial),
             down: Flow::new(2 * serial + 1),
-            host_left: false,
-            plugin_left: false,
+            caller_left: false,
+            callee_left: false,
         }
     }
 
     /// What `side` sends.
     pub(super) fn sending(&mut self, side: Side) -> &mut Flow {
-        match side {
-            Side::Host => &mut self.up,
-            Side::Plugin => &mut self.down,
-        }
+        if side == self.by { &mut self.up } else { &mut self.down }
     }
 
     /// What `side` receives.
     pub(super) fn receiving(&mut self, side: Side) -> &mut Flow {
-        match side {
-            Side::Host => &mut self.down,
-            Side::Plugin => &mut self.up,
-        }
+        if side == self.by { &mut self.down } else { &mut self.up }
     }
 
     /// Whether the application of `side` may have a part in it.
     pub(super) fn is_known_to(&self, side: Side) -> bool {
-        match side {
-            Side::Host => !self.host_left,
-            Side::Plugin => self.arrived && !self.plugin_left,
+        if side == self.by { !self.caller_left } else { self.arrived && !self.callee_left }
+    }
+
+    /// The application of `side` has no part in it any more.
+    pub(super) fn leave(&mut self, side: Side) {
+        if side == self.by {
+            self.caller_left = true;
+        } else {
+            self.callee_left = true;
         }
     }
 
-    pub(super) fn leave(&mut self, side: Side) {
-        match side {
-            Side::Host => self.host_left = true,
-            Side::Plugin => self.plugin_left = true,
-        }
+    /// The application of `side` gives it up, or was told that it is over: nothing need be whole.
+    pub(super) fn give_up(&mut self, side: Side) {
+        self.leave(side);
         self.disturb();
+    }
+
+    /// The application of `side` closes a tunnel: what it sent is still to arrive, and it wants no more.
+    pub(super) fn hang_up(&mut self, side: Side) {
+        self.leave(side);
+        self.sending(side).finished = true;
+        let unwanted = self.receiving(side);
+        unwanted.discarded = true;
+        unwanted.disturbed = true;
     }
 
     /// From now on neither direction need be whole.
@@ -199,7 +217,7 @@ impl Exchange {
 
     /// The answer is given to its end: what has not arrived of the request by then is not wanted.
     pub(super) fn answer_is_whole(&mut self) {
-        if !self.up.ended && self.answered != Some(101) {
+        if !self.up.ended && !self.is_tunnel() {
             self.up.disturbed = true;
         }
     }
@@ -209,14 +227,17 @@ impl Exchange {
         self.head_only || self.answered == Some(204)
     }
 
+    /// Whether both directions are raw bytes, as the callee sees it.
+    pub(super) fn is_tunnel(&self) -> bool {
+        self.answered == Some(101)
+    }
+
     /// Whether `side` may read.
     pub(super) fn is_readable_by(&self, side: Side) -> bool {
-        let flow = match side {
-            Side::Host if !self.answer_arrived => return false,
-            Side::Host => &self.down,
-            Side::Plugin => &self.up,
-        };
-        self.is_known_to(side) && flow.open && !flow.ended && !flow.discarded
+        let is_caller = side == self.by;
+        let flow = if is_caller { &self.down } else { &self.up };
+        let has_head = !is_caller || self.answer_arrived;
+        self.is_known_to(side) && has_head && flow.open && !flow.ended && !flow.discarded
     }
 }
 
@@ -259,9 +280,9 @@ impl Model {
         found.expect("what is told is of a request that was made")
     }
 
-    /// What was asked arrives in the order in which it was asked.
-    pub(super) fn next_request(&mut self) -> &mut Exchange {
-        let next = self.exchanges.iter_mut().find(|exchange| !exchange.arrived);
+    /// The next request by `by` that has not arrived: they arrive in the order in which they were made.
+    pub(super) fn next_request(&mut self, by: Side) -> &mut Exchange {
+        let next = self.exchanges.iter_mut().find(|exchange| exchange.by == by && !exchange.arrived);
         next.expect("no request arrives that was not made")
     }
 

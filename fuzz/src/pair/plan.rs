@@ -15,7 +15,8 @@ const MAX_WINDOW: u32 = 8_192;
 /// A run: two ends, and what happens to them.
 #[derive(Debug, Arbitrary)]
 pub(super) struct Plan {
-    pub(super) heads: bool,
+    heads: bool,
+    pub(super) http_out: bool,
     /// The stream numbers of both sides begin shortly before their end.
     pub(super) wrap: bool,
     host: Accepts,
@@ -118,8 +119,8 @@ pub(super) enum AnswerForm {
 
 #[derive(Debug, Arbitrary)]
 pub(super) enum Operation {
-    Request(RequestForm, Size),
-    Respond(Pick, AnswerForm, Size),
+    Request(End, RequestForm, Size),
+    Respond(End, Pick, AnswerForm, Size),
     Call(End, Size),
     AnswerCall(End, Pick, Size),
     Send(End, Pick, Size),
@@ -127,6 +128,7 @@ pub(super) enum Operation {
     Read(End, Pick),
     Discard(End, Pick),
     Reset(End, Pick),
+    HangUp(End, Pick),
     Transmit(End, Size),
     Arrive(End, Size),
     /// Bytes move until there are none under way.

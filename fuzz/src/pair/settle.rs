@@ -3,7 +3,7 @@
 
 use toru_plugin_api::proto::Side;
 
-use super::{MOST_MOVES, Pair, plan::AnswerForm};
+use super::{MOST_MOVES, Pair, model::peer_of, plan::AnswerForm};
 
 impl Pair {
     pub(super) fn settle(mut self) {
@@ -34,24 +34,23 @@ impl Pair {
                 }
             }
         }
-        for id in self.open_flows(Side::Host) {
-            self.finish(Side::Host, id);
-            went_on = true;
-        }
-        // The plugin has read the whole request before it ends its answer, so that nothing of it is unwanted.
+        // The callee has read the whole request before it ends its answer, so that nothing of it is unwanted.
         let answerable = self.model.streams(|exchange| {
             let read = exchange.up.ended || exchange.up.discarded || exchange.offered;
-            exchange.is_known_to(Side::Plugin) && read && exchange.answered.is_none()
+            exchange.is_known_to(peer_of(exchange.by)) && read && exchange.answered.is_none()
         });
         for id in answerable {
             self.respond(id, AnswerForm::Full, 5_000);
             went_on = true;
         }
-        for id in self.open_flows(Side::Plugin) {
-            let up = &self.model.exchange(id).up;
-            if up.ended || up.discarded || up.disturbed {
-                self.finish(Side::Plugin, id);
-                went_on = true;
+        for side in [Side::Host, Side::Plugin] {
+            for id in self.open_flows(side) {
+                let exchange = self.model.exchange(id);
+                let up = &exchange.up;
+                if exchange.by == side || up.ended || up.discarded || up.disturbed {
+                    self.finish(side, id);
+                    went_on = true;
+                }
             }
         }
         went_on
