@@ -47,8 +47,8 @@ impl Plan {
             // The least that the handshake allows is 1,024.
             max_data: u32::from(accepts.max_data) % 8_192 + 1_024,
         };
-        settings.features =
-            if self.heads { Features::new(["heads", "streams"]) } else { Features::new(["streams"]) };
+        let features = [(true, "streams"), (self.heads, "heads"), (self.http_out, "http-out")];
+        settings.features = Features::new(features.iter().filter(|(on, _)| *on).map(|(_, name)| *name));
         settings.ping_interval = None;
         settings
     }
