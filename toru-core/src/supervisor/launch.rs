@@ -10,7 +10,7 @@ use std::{
 };
 
 use tokio::{runtime::Handle, task::JoinHandle};
-use toru_plugin_api::{message::lifecycle::Init, proto};
+use toru_plugin_api::{message::lifecycle::Init, metadata::Transport, proto};
 
 use super::{
     folders::SocketFolder,
@@ -38,7 +38,7 @@ const LAST_WORDS: Duration = Duration::from_millis(100);
 /// Spawns a plugin, captures its output and opens its first link. Dropping the future kills what it has spawned.
 pub(super) async fn launch(host: Arc<Host>, prepared: Box<Prepared>) -> Result<Box<Live>, Failure> {
     let lanes = host.lanes.snapshot();
-    let (sockets, inherit) = make_sockets(prepared.protocol, lanes.len())
+    let (sockets, inherit) = make_sockets(&prepared, lanes.len())
         .map_err(|error| Failure::new("socket_failed", format!("its socket cannot be made: {error}")))?;
     let metadata = &prepared.definition.metadata;
     let socket_path = match &sockets {
@@ -58,8 +58,8 @@ pub(super) async fn launch(host: Arc<Host>, prepared: Box<Prepared>) -> Result<B
 }
 
 /// The host's ends, and those to be inherited.
-fn make_sockets(protocol: u32, lanes: usize) -> io::Result<(Sockets, Vec<OwnedFd>)> {
-    if protocol == 1 {
+fn make_sockets(prepared: &Prepared, lanes: usize) -> io::Result<(Sockets, Vec<OwnedFd>)> {
+    if prepared.protocol == 1 || prepared.definition.metadata.transport() == Transport::Path {
         return Ok((Sockets::Path(SocketFolder::create()?), Vec::new()));
     }
     let mut own = Vec::with_capacity(lanes);

@@ -3,7 +3,7 @@
 use std::{path::PathBuf, sync::Arc};
 
 use serde_json::{Map, Value};
-use toru_plugin_api::{PluginMetadata, metadata::Transport};
+use toru_plugin_api::PluginMetadata;
 
 use super::{claims::Lease, folders, host::Host, state::Failure};
 use crate::{
@@ -153,7 +153,7 @@ fn versions(lowest: u32, highest: u32) -> String {
     if lowest == highest { format!("version {lowest}") } else { format!("versions {lowest} to {highest}") }
 }
 
-/// The highest version that both sides speak, and a transport for it.
+/// The highest version that both sides speak.
 fn common_version(metadata: &PluginMetadata) -> Result<u32, Failure> {
     let protocol = metadata.protocol().min(*PROTOCOLS.end());
     if protocol < metadata.protocol_min() || !PROTOCOLS.contains(&protocol) {
@@ -164,12 +164,6 @@ fn common_version(metadata: &PluginMetadata) -> Result<u32, Failure> {
                 versions(metadata.protocol_min(), metadata.protocol()),
                 versions(*PROTOCOLS.start(), *PROTOCOLS.end())
             ),
-        ));
-    }
-    if protocol > 1 && metadata.transport() == Transport::Path {
-        return Err(Failure::new(
-            "transport_unsupported",
-            "this host does not speak version 2 over a path yet: use transport = \"fd\" or protocol = 1",
         ));
     }
     Ok(protocol)

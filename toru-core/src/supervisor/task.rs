@@ -284,8 +284,8 @@ impl Task {
                 Action::AbandonPreparation => self.abandon_preparation().await,
                 Action::Spawn(_) => self.spawn(),
                 Action::AskShutdown => {
-                    if let Some(live) = self.work.live() {
-                        live.links().first().shutdown(self.host.config.shutdown_grace);
+                    if let Some(link) = self.work.live().and_then(|live| live.links().first()) {
+                        link.shutdown(self.host.config.shutdown_grace);
                     }
                 }
                 Action::Signal(signal) => {
@@ -355,7 +355,7 @@ impl Task {
 
     fn publish(&self) {
         let link = match (self.machine.name(), self.work.live()) {
-            (StateName::Running, Some(live)) => Some(live.links().first().clone()),
+            (StateName::Running, Some(live)) => live.links().first().cloned(),
             _ => None,
         };
         let bundle = self.definition.as_ref().and_then(|definition| definition.bundle.clone());

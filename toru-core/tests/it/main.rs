@@ -12,3 +12,4 @@ mod leaks;
 mod lifecycle;
 mod scene;
 mod stops;
+mod transport;
