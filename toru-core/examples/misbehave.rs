@@ -39,6 +39,7 @@ const CHILD_FILE: &str = "child-pid";
 /// The modes, and what each does beyond behaving well.
 const MODES: &str = "\
 ok                behaves
+tell-features     says in its log which features it was offered, then behaves
 exit-at-once      writes to stderr and exits with code 3
 exit-after-ready  exits with code 3 once it is ready
 crash-on-request  exits with code 3 at its first request
@@ -119,6 +120,11 @@ fn greet(mode: &str, number: Option<u64>, link: &mut Link, init: &Init) -> io::R
         "refuse" => {
             let failed = Failed { code: "licence".to_owned(), message: "the licence has expired".to_owned() };
             return link.send(|out| failed.encode(out));
+        }
+        "tell-features" => {
+            let message = init.features.iter().collect::<Vec<_>>().join(" ");
+            let record = LogMessage { level: Level::Info, message, fields: Default::default() };
+            link.send(|out| record.encode(out))?;
         }
         "slow-start" => pause(Duration::from_millis(number.unwrap_or(5_000))),
         _ => {}

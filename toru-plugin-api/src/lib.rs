@@ -61,5 +61,5 @@ pub use plugin::testing;
 #[cfg(feature = "plugin")]
 pub use plugin::{
     Body, BodySender, HttpRequest, HttpResponse, KvOp, PluginContext, PluginError, PluginKvStore,
-    PluginResult, ServeError, ToruPlugin, serve, serve_service,
+    PluginResult, ServeError, ToruPlugin, Upgrade, Upgraded, serve, serve_service,
 };

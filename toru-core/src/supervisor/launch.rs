@@ -10,7 +10,11 @@ use std::{
 };
 
 use tokio::{runtime::Handle, task::JoinHandle};
-use toru_plugin_api::{message::lifecycle::Init, metadata::Transport, proto};
+use toru_plugin_api::{
+    message::lifecycle::{Features, Init},
+    metadata::Transport,
+    proto,
+};
 
 use super::{
     folders::SocketFolder,
@@ -108,6 +112,9 @@ fn link_setup(host: &Host, prepared: &Prepared, plugin_socket: String, plugin_id
     settings.ping_interval = Some(config.ping_interval);
     settings.ping_unhealthy = config.ping_unhealthy;
     settings.ping_dead = config.ping_dead;
+    if let Some(features) = prepared.definition.metadata.features() {
+        settings.features = settings.features.common(&Features::new(features));
+    }
     let log = host.logs.plugin(&plugin_id);
     let init = Init {
         protocol: prepared.protocol,

@@ -6,8 +6,13 @@ use http::StatusCode;
 use rustix::process::Signal;
 use serde_json::json;
 use toru_core::{
-    api::message::kv::{KvAnswer, KvErrorCode, KvOp},
+    api::message::{
+        kv::{KvAnswer, KvErrorCode, KvOp},
+        lifecycle::feature,
+        log::Level,
+    },
     event::EventType,
+    log::LogQuery,
     store::{StateStore, StoreError},
     supervisor::{CommandError, Health, StateName},
 };
@@ -32,6 +37,23 @@ async fn a_plugin_is_started_described_and_answers() {
     assert_eq!(told, [EventType::Discovered, EventType::Started, EventType::Ready]);
     within(supervisor.shutdown()).await;
     assert_eq!(details_of(&supervisor, "ok", EventType::Stopped).await, [json!({"exit_code": 0})]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plugin_is_offered_all_features_but_those_that_its_manifest_leaves_out() {
+    let scene = Scene::new();
+    scene.plugin("all", "tell-features");
+    scene.plugin_with("some", "tell-features", "features = [\"streams\"]");
+    let supervisor = scene.start().await;
+    let whole = LogQuery { page: 1, page_size: 10, level: Level::Trace };
+    for (id, offered) in [("all", feature::ALL.to_vec()), ("some", vec![feature::STREAMS])] {
+        running(&supervisor, id).await;
+        let told = supervisor.logs(id, whole).await.unwrap().swap_remove(0).message;
+        let mut told: Vec<&str> = told.split(' ').collect();
+        told.sort_by_key(|name| offered.iter().position(|offered| offered == name));
+        assert_eq!(told, offered);
+    }
+    within(supervisor.shutdown()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -64,6 +64,15 @@ impl Scene {
         )
     }
 
+    /// A plugin in this mode whose manifest has one more line.
+    pub(crate) fn plugin_with(&self, id: &str, mode: &str, line: &str) -> &Self {
+        self.plugin(id, mode);
+        let path = self.config.plugins_dir.join(id).join("plugin.toml");
+        let text = fs::read_to_string(&path).unwrap();
+        fs::write(path, format!("{text}{line}\n")).unwrap();
+        self
+    }
+
     pub(crate) fn manifest(&self, id: &str, text: &str) -> &Self {
         let folder = self.config.plugins_dir.join(id);
         fs::create_dir_all(&folder).unwrap();

@@ -27,6 +27,8 @@ pub mod feature {
     pub const STREAMS: &str = "streams";
     /// HTTP heads may come as HEAD frames.
     pub const HEADS: &str = "heads";
+    /// All that this crate speaks: what both sides offer unless they are told otherwise.
+    pub const ALL: [&str; 2] = [STREAMS, HEADS];
 }
 
 /// The names that a side offers: `[a-z0-9-]{1,32}` each, sorted, no name twice.
@@ -53,6 +55,12 @@ impl Features {
     #[must_use]
     pub fn has(&self, name: &str) -> bool {
         self.0.iter().any(|own| own == name)
+    }
+
+    /// Those that `others` holds too.
+    #[must_use]
+    pub fn common(&self, others: &Self) -> Self {
+        Self(self.iter().filter(|name| others.has(name)).map(str::to_owned).collect())
     }
 
     /// The names, sorted.

@@ -58,6 +58,8 @@ pub struct PluginMetadata {
     protocol_min: u32,
     transport: Transport,
     #[serde(skip_serializing_if = "Option::is_none")]
+    features: Option<Vec<String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     frontend: Option<String>,
     raw_paths: bool,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
@@ -201,6 +203,13 @@ impl PluginMetadata {
     #[must_use]
     pub fn transport(&self) -> Transport {
         self.transport
+    }
+
+    /// The features of the protocol that a host may offer it; `None`: all that the host has. With `["streams"]` heads
+    /// stay JSON, which a person can read on the wire.
+    #[must_use]
+    pub fn features(&self) -> Option<&[String]> {
+        self.features.as_deref()
     }
 
     /// The bundle, relative to the plugin's folder.

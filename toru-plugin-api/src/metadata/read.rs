@@ -10,7 +10,7 @@ use super::{
 };
 
 /// The keys of a manifest; those that metadata may carry come first.
-const MANIFEST_KEYS: [&str; 15] = [
+const MANIFEST_KEYS: [&str; 16] = [
     "id",
     "name",
     "version",
@@ -20,6 +20,7 @@ const MANIFEST_KEYS: [&str; 15] = [
     "protocol",
     "protocol_min",
     "transport",
+    "features",
     "frontend",
     "raw_paths",
     "env",
@@ -27,7 +28,7 @@ const MANIFEST_KEYS: [&str; 15] = [
     "exec",
     "dev",
 ];
-const METADATA_KEYS: &[&str] = MANIFEST_KEYS.split_at(13).0;
+const METADATA_KEYS: &[&str] = MANIFEST_KEYS.split_at(14).0;
 const DEV_KEYS: [&str; 2] = ["build", "exec"];
 
 impl ManifestError {
@@ -97,6 +98,14 @@ impl Field {
                 &format!("must be \"fd\" or \"path\", not {other:?}"),
             )),
         }
+    }
+
+    fn features(self) -> Result<Vec<String>, ManifestError> {
+        let Kind::Array(items) = self.node.kind else {
+            return Err(ManifestError::wrong_type(&self.key, &self.node, "an array of strings"));
+        };
+        let name = |node| Self { key: self.key.clone(), at: self.at, node }.text(rules::feature);
+        items.into_iter().map(name).collect()
     }
 
     /// Program and arguments, the program under its rule.
@@ -294,6 +303,7 @@ fn metadata(mut fields: Fields) -> Result<PluginMetadata, ManifestError> {
         protocol,
         protocol_min,
         transport: fields.take("transport").map(Field::transport).transpose()?.unwrap_or_default(),
+        features: fields.take("features").map(Field::features).transpose()?,
         frontend: fields.take("frontend").map(|field| field.text(rules::frontend)).transpose()?,
         raw_paths: fields.take("raw_paths").map(Field::flag).transpose()?.unwrap_or(false),
         env: fields.take("env").map(Field::env).transpose()?.unwrap_or_default(),

@@ -2,6 +2,8 @@
 
 use std::path::{Component, Path};
 
+use crate::message::lifecycle::feature;
+
 /// The longest id: it names folders, sockets, log files and routes of the API, all of which have bounds of their own.
 pub const ID_MAX: usize = 64;
 /// The most characters of a name and of an author, given by the original protocol.
@@ -115,6 +117,14 @@ pub(super) fn route(text: &str) -> Result<(), String> {
         return Err(format!("has {} bytes: write at most {ROUTE_MAX}", text.len()));
     }
     Ok(())
+}
+
+/// A feature that this crate does not speak would never be in force: a typo must not pass for a setting.
+pub(super) fn feature(text: &str) -> Result<(), String> {
+    if feature::ALL.contains(&text) {
+        return Ok(());
+    }
+    Err(format!("holds {text:?}, which is no feature: the known ones are {}", feature::ALL.join(", ")))
 }
 
 pub(super) fn frontend(text: &str) -> Result<(), String> {

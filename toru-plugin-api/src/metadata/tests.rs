@@ -111,6 +111,21 @@ fn an_unknown_key_is_refused_with_the_nearest_known_one() {
 }
 
 #[test]
+fn features_are_those_that_exist_and_all_of_them_where_the_key_is_absent() {
+    assert_eq!(Manifest::parse(GOOD).unwrap().metadata.features(), None);
+    let some = Manifest::parse(&with("raw_paths = false", "features = [\"streams\"]")).unwrap();
+    assert_eq!(some.metadata.features(), Some(&["streams".to_owned()][..]));
+    let none = Manifest::parse(&with("raw_paths = false", "features = []")).unwrap();
+    assert_eq!(none.metadata.features(), Some(&[][..]));
+    let error = refusal(&with("raw_paths = false", "features = [\"streams\", \"haeds\"]"));
+    let told =
+        "line 10, column 24: `features` holds \"haeds\", which is no feature: the known ones are streams, ";
+    assert!(error.message.starts_with(told), "{error}");
+    let error = refusal(&with("raw_paths = false", "features = \"streams\""));
+    assert_eq!(error.message, "line 10, column 12: `features` must be an array of strings, not a string");
+}
+
+#[test]
 fn a_missing_key_is_named_with_an_example() {
     for (line, message) in [
         ("id = \"hello-python\"", "`id` is missing: add id = \"my-plugin\""),
@@ -406,6 +421,7 @@ fn metadata() -> impl Strategy<Value = PluginMetadata> {
             protocol,
             protocol_min: protocol.div_ceil(2),
             transport: if flag { Transport::Path } else { Transport::Fd },
+            features: flag.then(|| vec!["streams".to_owned()]),
             frontend,
             raw_paths: flag,
             env,

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | a plugin written for Toru | [`ToruPlugin`] and [`serve`] |
 //! | a web app that exists: an axum `Router` or any tower service | [`serve_service`] |
+//! | WebSockets and other upgrades: the framework's own in a tower service; else | [`HttpRequest::upgrade`] |
 //! | a test of either, without a host or a socket | [`testing::TestHost`] |
 //!
 //! One engine drives both. It reads and writes the link in one task, runs a handler where the request came in
@@ -16,9 +17,11 @@ mod engine;
 mod error;
 mod http;
 mod kv;
+mod links;
 mod listen;
 mod process;
 pub mod testing;
+mod upgrade;
 
 use std::{
     convert::Infallible,
@@ -37,6 +40,7 @@ pub use body::{Body, BodySender, BodyUnwanted, DEFAULT_BODY_LIMIT};
 pub use context::PluginContext;
 pub use error::{PluginError, PluginResult, ServeError};
 pub use kv::PluginKvStore;
+pub use upgrade::{Upgrade, Upgraded};
 
 use crate::{
     driver::BoxError,

@@ -9,10 +9,7 @@
 //! ```
 
 use super::{ConnectionError, Side};
-use crate::{
-    frame::Frame,
-    message::{Parsed, lifecycle::Features},
-};
+use crate::{frame::Frame, message::Parsed};
 
 /// The version that a [`Connection`](super::Connection) speaks.
 pub(super) const PROTOCOL: u32 = 2;
@@ -81,11 +78,6 @@ impl Handshake {
 /// Checks the version that the peer names.
 pub(super) fn check_version(got: u32) -> Result<(), ConnectionError> {
     if got == PROTOCOL { Ok(()) } else { Err(ConnectionError::Version { expected: PROTOCOL, got }) }
-}
-
-/// The features in force: those that both sides named.
-pub(super) fn common(own: &Features, peer: &Features) -> Features {
-    Features::new(own.iter().filter(|name| peer.has(name)))
 }
 
 /// What errors call a frame.

@@ -31,7 +31,10 @@ pub(crate) use streams::StreamMap;
 
 use std::time::Duration;
 
-use crate::{frame::Limits, message::lifecycle::Features};
+use crate::{
+    frame::Limits,
+    message::lifecycle::{Features, feature},
+};
 
 /// What this side accepts, and its clocks.
 #[derive(Debug, Clone)]
@@ -59,7 +62,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             limits: Limits::DEFAULT,
-            features: Features::new(["streams"]),
+            features: Features::new(feature::ALL),
             response_timeout: Duration::from_secs(30),
             body_idle_timeout: Duration::from_secs(30),
             kv_timeout: Duration::from_secs(5),

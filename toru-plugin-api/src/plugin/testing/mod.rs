@@ -32,7 +32,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{HeaderValue, Request, Response, header};
 use serde_json::{Map, Value};
 use tokio::{
     sync::{oneshot, watch},
@@ -47,11 +47,11 @@ use super::{
     engine::{self, End, Hooks},
 };
 use crate::{
-    driver::{BoxError, Handle, Incoming, IncomingEvent, RequestBody, RequestError, drive},
+    driver::{BoxError, Handle, Incoming, IncomingEvent, RequestBody, RequestError, Tunnel, drive},
     frame::Limits,
     message::{
         event::EventMessage,
-        http::RequestHead,
+        http::{RequestHead, ResponseHead},
         kv::{KvAnswer, KvError},
         lifecycle::{Features, Init, Pong, feature},
         log::LogMessage,
@@ -186,7 +186,7 @@ impl TestHostBuilder {
         H: Hooks,
     {
         let (host_end, plugin_end) = tokio::io::duplex(PIPE_BYTES);
-        let plugin = tokio::spawn(engine::run(plugin_end, Settings::default(), service, hooks));
+        let plugin = tokio::spawn(engine::run(plugin_end, Vec::new(), Settings::default(), service, hooks));
         let init = self.init(metadata);
         let now = tokio::time::Instant::now().into_std();
         let (handle, incoming, driver) = drive(host_end, Connection::host(self.settings, init, now));
@@ -222,7 +222,7 @@ impl TestHostBuilder {
             data_dir: self.data_dir.to_string_lossy().into_owned(),
             config,
             link: None,
-            features: Features::new([feature::STREAMS]),
+            features: Features::new(feature::ALL),
             limits: Limits::DEFAULT,
         }
     }
@@ -251,19 +251,33 @@ impl TestHost {
     /// # Panics
     /// The URI has no path.
     pub async fn request<B: Into<Body>>(&self, request: Request<B>) -> Result<Response<Body>, RequestError> {
-        let (parts, body) = request.into_parts();
-        let path = parts.uri.path_and_query().cloned().expect("the URI of a request has a path");
-        let head = RequestHead { method: parts.method, path, headers: parts.headers };
+        let (head, body) = split(request);
         let body = match body.into().into_whole() {
             Ok(bytes) if bytes.is_empty() => RequestBody::Empty,
             Ok(bytes) => RequestBody::Full(bytes),
             Err(body) => RequestBody::Stream(body),
         };
         let answer = self.handle.request(head, body).await?;
-        let mut response = Response::new(Body::from(answer.body));
-        *response.status_mut() = answer.head.status;
-        *response.headers_mut() = answer.head.headers;
-        Ok(response)
+        Ok(join(answer.head, answer.body.into()))
+    }
+
+    /// Sends a request that offers an upgrade, to the protocol that its header `upgrade` names. The host's end of the tunnel comes with a 101;
+    /// any other answer refuses the upgrade.
+    ///
+    /// # Errors
+    /// See [`RequestError`].
+    ///
+    /// # Panics
+    /// The URI has no path.
+    pub async fn upgrade(
+        &self,
+        mut request: Request<()>,
+    ) -> Result<(Response<Body>, Option<Tunnel>), RequestError> {
+        request.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+        let (head, ()) = split(request);
+        let answer = self.handle.request(head, RequestBody::<Body>::Upgrade).await?;
+        let (head, tunnel) = (answer.head, answer.tunnel);
+        Ok((join(head, answer.body.into()), tunnel))
     }
 
     /// Sends a GET.
@@ -345,6 +359,19 @@ impl Drop for TestHost {
     fn drop(&mut self) {
         self.handle.close();
     }
+}
+
+fn split<B>(request: Request<B>) -> (RequestHead, B) {
+    let (parts, body) = request.into_parts();
+    let path = parts.uri.path_and_query().cloned().expect("the URI of a request has a path");
+    (RequestHead { method: parts.method, path, headers: parts.headers }, body)
+}
+
+fn join(head: ResponseHead, body: Body) -> Response<Body> {
+    let mut response = Response::new(body);
+    *response.status_mut() = head.status;
+    *response.headers_mut() = head.headers;
+    response
 }
 
 /// How the plugin ended; a panic of its engine goes on here.

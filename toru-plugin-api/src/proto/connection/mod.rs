@@ -292,6 +292,12 @@ impl Connection {
         Some(StreamState { sending: stream.send.direction(), receiving: stream.recv.direction() })
     }
 
+    /// Whether all that the peer sends on the stream is here, up to its end, and can still be read.
+    #[must_use]
+    pub fn has_arrived(&self, id: StreamId) -> bool {
+        self.streams.get(id).is_some_and(|stream| stream.recv.is_ended() && stream.recv.is_read())
+    }
+
     // --- what comes out; `poll_transmit` is in output.rs
 
     /// The next thing to tell the application.
@@ -310,7 +316,7 @@ impl Connection {
 
     fn negotiated(&mut self, limits: Limits) {
         self.peer = limits;
-        self.features = super::handshake::common(&self.settings.features, &self.peer_features);
+        self.features = self.settings.features.common(&self.peer_features);
         self.bodies = self.features.has(feature::STREAMS);
         self.heads = self.features.has(feature::HEADS);
     }
