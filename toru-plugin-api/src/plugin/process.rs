@@ -19,7 +19,7 @@ use super::{
     engine::{self, End, Hooks},
     listen,
 };
-use crate::{driver::BoxError, metadata::PluginMetadata, proto::Settings, sys};
+use crate::{driver::BoxError, metadata::PluginMetadata, sys};
 
 /// The descriptor of the first link (protocol section 2).
 const FD_VARIABLE: &str = "TORU_PLUGIN_FD";
@@ -59,7 +59,7 @@ where
     }
     let (first, starter) = first_socket().await?;
     let extra = extra_sockets()?;
-    match (engine::run(first, extra, Settings::default(), service, hooks).await, starter) {
+    match (engine::run(first, extra, engine::settings(), service, hooks).await, starter) {
         (Ok(End::Shutdown), _) => Ok(()),
         // Whoever attached it has let go of it: there is nothing more to do, and nothing is wrong.
         (Ok(End::LinkLost), Starter::Developer) => Ok(()),
