@@ -64,6 +64,10 @@ pub(super) async fn prepare(
     };
     let unfit = |why, lease| Unfit { why, definition: Some(definition.clone()), lease };
     let protocol = common_version(&definition.metadata).map_err(|why| unfit(why, None))?;
+    if protocol == 1 && host.attached.contains_key(&*id) {
+        let what = "it speaks version 1 of the protocol, and only a plugin of version 2 can be attached";
+        return Err(unfit(Failure::new("attach_unsupported", what), None));
+    }
     let lease = match held {
         Some(endpoint) if fits(&endpoint, &definition.metadata) => None,
         _ => Some(claim(&host, &definition.metadata).await.map_err(|why| unfit(why, None))?),
