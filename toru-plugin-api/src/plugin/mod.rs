@@ -37,7 +37,7 @@ pub use body::{Body, BodySender, BodyUnwanted, DEFAULT_BODY_LIMIT};
 pub use context::PluginContext;
 pub use error::{PluginError, PluginResult, ServeError};
 pub use host::{HostClient, HostError};
-pub use kv::PluginKvStore;
+pub use kv::{KvBatch, KvKeys, KvPage, PluginKvStore};
 
 use crate::{
     driver::BoxError,
