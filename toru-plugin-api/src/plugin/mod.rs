@@ -41,7 +41,7 @@ pub use body::{Body, BodySender, BodyUnwanted, DEFAULT_BODY_LIMIT};
 pub use context::PluginContext;
 pub use error::{PluginError, PluginResult, ServeError};
 pub use host::{HostClient, HostError};
-pub use kv::PluginKvStore;
+pub use kv::{KvBatch, KvKeys, KvPage, PluginKvStore};
 pub use upgrade::{Upgrade, Upgraded};
 
 use crate::{
