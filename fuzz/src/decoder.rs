@@ -1,9 +1,12 @@
 //! Bytes in any pieces to frames.
 
 use bytes::{Buf, Bytes, BytesMut};
-use toru_plugin_api::frame::{
-    Decoder, Frame, FrameError, Limits, TransmitBuf, encode_frame,
-    head::{self, HeadFlags},
+use toru_plugin_api::{
+    frame::{
+        Decoder, Frame, FrameError, Limits, TransmitBuf, encode_frame,
+        head::{self, HeadFlags},
+    },
+    message::KnownNames,
 };
 
 /// What a stream of bytes came to.
@@ -82,10 +85,10 @@ fn run<'a>(mut decoder: Decoder, pieces: impl Iterator<Item = &'a [u8]>) -> Outc
 fn check_head(flags: HeadFlags, bytes: Bytes) {
     let mut again = Vec::new();
     let encoded = if flags.is_answer() {
-        let Ok((Ok(head), body)) = head::parse_response(flags, bytes.clone()) else { return };
+        let Ok((Ok(head), body)) = head::parse_response(flags, bytes.clone(), &mut KnownNames::default()) else { return };
         head::encode_response(&mut again, &head, &body)
     } else {
-        let Ok((Ok(head), body)) = head::parse_request(flags, bytes.clone()) else { return };
+        let Ok((Ok(head), body)) = head::parse_request(flags, bytes.clone(), &mut KnownNames::default()) else { return };
         head::encode_request(&mut again, &head, &body)
     };
     assert_eq!(encoded, Ok(flags));
