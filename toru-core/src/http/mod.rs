@@ -11,12 +11,14 @@
 //! | `forward` | one request from its arrival to the answer's head |
 //! | `answer` | what of an answer passes |
 //! | `problem` | what a client is told when there is none |
+//! | `out` | the other direction: what a plugin asks of the embedder's service |
 
 mod answer;
 mod body;
 mod caller;
 mod forward;
 mod headers;
+pub(crate) mod out;
 mod path;
 mod problem;
 mod service;
@@ -26,4 +28,5 @@ mod trace;
 
 pub use body::{AnswerBody, AnswerBodyError};
 pub use caller::{Caller, Identity};
+pub use out::{PluginId, RequestBody, RequestBodyError};
 pub use service::PluginService;

@@ -9,11 +9,7 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
 use super::shared::{Stream, now};
-use crate::{
-    frame::ResetCode,
-    message::http::Framing,
-    proto::{ReadOutcome, Side},
-};
+use crate::{frame::ResetCode, message::http::Framing, proto::ReadOutcome};
 
 /// A body as it arrives, an [`http_body::Body`]. Reading returns credit. An answer's body dropped
 /// before its end resets the stream.
@@ -120,10 +116,11 @@ impl Drop for RecvBody {
             if !state.is_live(key) {
                 return;
             }
-            match state.connection.side() {
-                // Nobody wants the answer any more: RESET 1, and the plugin drops its handler.
-                Side::Host => state.reset(key, ResetCode::CANCELLED),
-                Side::Plugin => state.connection.discard(key.id, now()),
+            if state.connection.is_own(key.id) {
+                // Nobody wants the answer any more: RESET 1, and the peer drops its handler.
+                state.reset(key, ResetCode::CANCELLED);
+            } else {
+                state.connection.discard(key.id, now());
             }
         });
     }

@@ -61,7 +61,7 @@ pub enum RequestError {
     #[error(transparent)]
     Open(#[from] OpenError),
     /// The peer reset the stream before the answer's head.
-    #[error("the plugin gave up with code {}", .0.0)]
+    #[error("the peer gave up with code {}", .0.0)]
     Reset(ResetCode),
     /// The response timer expired.
     #[error("no answer in time")]
@@ -82,7 +82,7 @@ impl Handle {
         Self { shared }
     }
 
-    /// Sends a request and awaits the answer's head. Dropping the future resets the stream (`CANCELLED`). Who may have to
+    /// Sends a request (a plugin: where the feature `http-out` is in force) and awaits the answer's head. Dropping the future resets the stream (`CANCELLED`). Who may have to
     /// send it again lends the head.
     ///
     /// Waits while the link has no room or the peer's `max_streams` are open: the caller bounds how many wait. A streamed body

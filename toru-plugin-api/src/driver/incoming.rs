@@ -46,7 +46,7 @@ pub enum IncomingEvent {
     Ready(Ready),
     /// Host: the plugin refuses to run.
     Failed(Failed),
-    /// Plugin: a request.
+    /// A request: of the host, or with the feature `http-out` of the plugin.
     Request(IncomingRequest),
     /// A KV call.
     Kv(IncomingKv),
@@ -201,7 +201,7 @@ impl Responder {
         }
     }
 
-    /// Resolves when the host cancelled the request or the link ended. One caller at a time is woken.
+    /// Resolves when the peer cancelled the request or the link ended. One caller at a time is woken.
     pub async fn cancelled(&self) {
         poll_fn(|cx| self.stream.shared.lock().poll_over(self.stream.key, cx)).await;
     }

@@ -29,7 +29,7 @@ use crate::{
     message::{
         http::{RequestHead, ResponseHead},
         kv::{KvAnswer, KvError, KvErrorCode},
-        lifecycle::{Init, Shutdown},
+        lifecycle::{Features, Init, Shutdown, feature},
         log::Level,
     },
     proto::Settings,
@@ -48,6 +48,13 @@ pub(super) enum End {
     Shutdown,
     /// The host closed the link without asking.
     LinkLost,
+}
+
+/// What a plugin of this SDK accepts and speaks.
+pub(super) fn settings() -> Settings {
+    let mut settings = Settings::default();
+    settings.features = Features::new(feature::ALL);
+    settings
 }
 
 /// Runs a plugin over the first link until its end, and serves the further ones beside it.

@@ -15,6 +15,7 @@ mod body;
 mod context;
 mod engine;
 mod error;
+mod host;
 mod http;
 mod kv;
 mod links;
@@ -38,6 +39,7 @@ pub use crate::message::kv::KvOp;
 pub use body::{Body, BodySender, BodyUnwanted, DEFAULT_BODY_LIMIT};
 pub use context::PluginContext;
 pub use error::{PluginError, PluginResult, ServeError};
+pub use host::{HostClient, HostError};
 pub use kv::PluginKvStore;
 pub use upgrade::{Upgrade, Upgraded};
 

@@ -17,7 +17,7 @@ use super::{
     Body, ServeError,
     engine::{self, End, Hooks},
 };
-use crate::{driver::BoxError, metadata::PluginMetadata, proto::Settings, sys};
+use crate::{driver::BoxError, metadata::PluginMetadata, sys};
 
 /// The descriptor of the first link (protocol section 2).
 const FD_VARIABLE: &str = "TORU_PLUGIN_FD";
@@ -45,7 +45,7 @@ where
     }
     let first = inherited_socket()?;
     let extra = extra_sockets()?;
-    match engine::run(first, extra, Settings::default(), service, hooks).await {
+    match engine::run(first, extra, engine::settings(), service, hooks).await {
         Ok(End::Shutdown) => Ok(()),
         Ok(End::LinkLost) => Err(end_group(ServeError::LinkLost)),
         Err(error @ ServeError::Refused(_)) => Err(error),

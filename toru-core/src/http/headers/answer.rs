@@ -11,17 +11,22 @@ pub(in crate::http) fn clean(
     host_cookies: &[Box<str>],
     mut found: impl FnMut(BadAnswer, &'static str),
 ) {
-    let mut dropped = named_by_connection(headers);
-    dropped.extend(headers.keys().filter(|name| is_hop_by_hop(name.as_str())).cloned());
-    if !dropped.is_empty() {
+    if remove_hop_by_hop(headers) {
         found(BadAnswer::HopByHop, "header fields that belong to one connection were removed");
-    }
-    for name in dropped {
-        headers.remove(name);
     }
     if headers.contains_key(header::SET_COOKIE) && cookies::remove_from_answer(headers, host_cookies) {
         found(BadAnswer::HostCookie, "a cookie of the host's name was removed");
     }
+}
+
+/// Removes what belongs to one connection; whether there was any of it.
+pub(in crate::http) fn remove_hop_by_hop(headers: &mut HeaderMap) -> bool {
+    let mut dropped = named_by_connection(headers);
+    dropped.extend(headers.keys().filter(|name| is_hop_by_hop(name.as_str())).cloned());
+    for name in &dropped {
+        headers.remove(name);
+    }
+    !dropped.is_empty()
 }
 
 #[cfg(test)]

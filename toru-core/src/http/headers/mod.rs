@@ -6,8 +6,8 @@ mod request;
 
 use http::{HeaderMap, HeaderName, header};
 
-pub(super) use answer::clean;
-pub(super) use request::{Context, Unacceptable, prepare};
+pub(super) use answer::{clean, remove_hop_by_hop};
+pub(super) use request::{Context, Unacceptable, prepare, remove_foreign};
 
 /// Whether a field belongs to one connection (RFC 9110, 7.6.1) and so never passes. `connection` and `upgrade` would pass with
 /// an upgrade that was offered; none is offered yet.

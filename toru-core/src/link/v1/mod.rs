@@ -139,7 +139,7 @@ impl Link {
         B: Body<Data = Bytes> + Send + 'static,
     {
         let body = match &body {
-            RequestBody::Empty => None,
+            RequestBody::Empty | RequestBody::Upgrade => None,
             RequestBody::Full(bytes) => Some(std::str::from_utf8(bytes).map_err(|_| SendError::BodyNotText)?),
             RequestBody::Stream(_) => unreachable!("`collects` says that version 1 takes no streams"),
         };

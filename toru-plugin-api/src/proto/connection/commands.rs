@@ -61,7 +61,8 @@ impl Connection {
         self.queue.message();
     }
 
-    /// Host: opens a stream with a request. Give it only while [`has_room`](Self::has_room).
+    /// Opens a stream with a request: the host at any time, the plugin where the feature `http-out` is in force, and without
+    /// [`OutgoingBody::Tunnel`]. Give it only while [`has_room`](Self::has_room).
     ///
     /// # Errors
     /// See [`OpenError`]; nothing was sent then.
@@ -72,7 +73,10 @@ impl Connection {
         now: Instant,
     ) -> Result<StreamId, OpenError> {
         let head = head.borrow();
-        self.check_host_open()?;
+        self.check_request_open()?;
+        if self.side == Side::Plugin && body == OutgoingBody::Tunnel {
+            return Err(OpenError::NoUpgrade);
+        }
         let id = self.ids.next(|id| self.streams.contains(id));
         let offered = body == OutgoingBody::Tunnel;
         let rest = self.queue_head(id, Head::Request(head), body)?;
@@ -182,7 +186,7 @@ impl Connection {
     ) -> Result<(), StreamGone> {
         let stream = self.streams.get_mut(id).ok_or(StreamGone)?;
         let held = stream.in_work.take().ok_or(StreamGone)?;
-        self.in_work.done(held);
+        self.calls.done(held);
         if stream.closed || stream.send.is_ended() {
             self.release(id);
             return Err(StreamGone);
@@ -248,15 +252,12 @@ impl Connection {
         let Some(stream) = self.streams.get_mut(id) else { return };
         stream.muted = true;
         stream.recv.deafen();
-        if let Some(held) = stream.in_work.take() {
-            self.in_work.done(held);
-        }
+        self.work_done(id);
         self.reset_stream(id, code);
         self.release(id);
     }
 
-    /// Drops interest in reading the rest of this direction: the host's reader of an answer, or the plugin's of a request
-    /// body, was dropped. For a request body the plugin's answer goes on, and so does the other half of a tunnel;
+    /// Drops interest in reading the rest of this direction: the reader of an answer, or of a request's body, was dropped. For a request body the plugin's answer goes on, and so does the other half of a tunnel;
     /// the rest is discarded under credit. An answer that has not ended is reset.
     pub fn discard(&mut self, id: StreamId, now: Instant) {
         let Some(stream) = self.streams.get_mut(id) else { return };
