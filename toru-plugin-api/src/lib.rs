@@ -60,6 +60,6 @@ pub use metadata::{Manifest, PluginMetadata};
 pub use plugin::testing;
 #[cfg(feature = "plugin")]
 pub use plugin::{
-    Body, BodySender, HttpRequest, HttpResponse, KvOp, PluginContext, PluginError, PluginKvStore,
+    Body, BodySender, Caller, HttpRequest, HttpResponse, KvOp, PluginContext, PluginError, PluginKvStore,
     PluginResult, ServeError, ToruPlugin, serve, serve_service,
 };

@@ -11,11 +11,13 @@
 //! current-thread runtime takes about half the CPU of a multi-thread one.
 
 mod body;
+mod caller;
 mod context;
 mod engine;
 mod error;
 mod http;
 mod kv;
+mod mount;
 mod process;
 pub mod testing;
 
@@ -33,6 +35,7 @@ use tower_service::Service;
 pub use self::http::{HttpRequest, HttpResponse};
 pub use crate::message::kv::KvOp;
 pub use body::{Body, BodySender, BodyUnwanted, DEFAULT_BODY_LIMIT};
+pub use caller::Caller;
 pub use context::PluginContext;
 pub use error::{PluginError, PluginResult, ServeError};
 pub use kv::PluginKvStore;
@@ -43,6 +46,7 @@ use crate::{
     metadata::PluginMetadata,
 };
 use engine::Hooks;
+use mount::Mounted;
 
 /// A plugin.
 ///
@@ -91,8 +95,10 @@ pub async fn serve<P: ToruPlugin>(plugin: P) -> Result<(), ServeError> {
 
 /// Serves any tower service (such as an axum `Router`) as a plugin until the host ends it.
 ///
-/// A clone of the service answers each request, and a [`PluginContext`] is in the request's extensions. The process is treated
-/// as by [`serve`].
+/// A clone of the service answers each request; a [`PluginContext`] and the [`Caller`] are in the request's extensions. The service sees the
+/// paths behind the plugin's mount, as if it stood alone, and what its answers say of its own paths is put under the mount:
+/// `Location`, `Content-Location`, `Refresh`, and the `Path` of cookies (`docs/HTTP.md` has the table). A [`ToruPlugin`] knows that it is mounted,
+/// so [`serve`] changes nothing of its answers. The process is treated as by [`serve`].
 ///
 /// # Errors
 /// See [`ServeError`].
@@ -104,7 +110,7 @@ where
     B: http_body::Body<Data = bytes::Bytes> + Send + 'static,
     B::Error: Into<BoxError>,
 {
-    process::serve(&metadata, service, NoHooks).await
+    process::serve(&metadata, Mounted(service), NoHooks).await
 }
 
 /// The hooks of a service that has none.

@@ -45,6 +45,7 @@ pub use store::MemoryKv;
 use super::{
     Body, KvOp, NoHooks, PluginHooks, PluginService, ServeError, ToruPlugin,
     engine::{self, End, Hooks},
+    mount::Mounted,
 };
 use crate::{
     driver::{BoxError, Handle, Incoming, IncomingEvent, RequestBody, RequestError, drive},
@@ -168,7 +169,7 @@ impl TestHostBuilder {
         B: http_body::Body<Data = Bytes> + Send + 'static,
         B::Error: Into<BoxError>,
     {
-        self.run(metadata, service, NoHooks).await
+        self.run(metadata, Mounted(service), NoHooks).await
     }
 
     async fn run<S, B, H>(
