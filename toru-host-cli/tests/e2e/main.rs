@@ -14,3 +14,5 @@ mod lanes;
 mod load;
 mod place;
 mod processes;
+mod upgrade;
+mod websocket;
