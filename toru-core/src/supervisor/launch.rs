@@ -9,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+use rustix::net::sockopt::set_socket_send_buffer_size;
 use tokio::{runtime::Handle, task::JoinHandle};
 use toru_plugin_api::{
     message::lifecycle::{Features, Init, feature},
@@ -60,6 +61,10 @@ pub(super) async fn launch(host: Arc<Host>, prepared: Box<Prepared>) -> Result<B
     Live::open(process, sockets, &lanes, setup).map(Box::new)
 }
 
+/// What the system holds of what one end has written and the other has not read: some of the largest frames, so that neither end waits for
+/// the other after each of them.
+const SOCKET_BUFFER: usize = 1 << 20;
+
 /// The host's ends, and those to be inherited.
 fn make_sockets(protocol: u32, lanes: usize) -> io::Result<(Sockets, Vec<OwnedFd>)> {
     if protocol == 1 {
@@ -69,6 +74,10 @@ fn make_sockets(protocol: u32, lanes: usize) -> io::Result<(Sockets, Vec<OwnedFd
     let mut inherit = Vec::with_capacity(lanes);
     for _ in 0..lanes {
         let (ours, theirs) = UnixStream::pair()?;
+        for end in [&ours, &theirs] {
+            // The system may allow less, which is slower for large bodies and nothing else.
+            let _ = set_socket_send_buffer_size(end, SOCKET_BUFFER);
+        }
         own.push(ours);
         inherit.push(theirs.into());
     }
