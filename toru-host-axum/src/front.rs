@@ -77,9 +77,7 @@ impl Connection {
         match self.admit(&request).await {
             Ok(Destination::Plugin) => {
                 strip(request.headers_mut(), front.app.access.token());
-                request.extensions_mut().insert(self.caller.clone());
-                request.extensions_mut().insert(front.admin.clone());
-                front.plugins.forward(request).await.map(Either::Left)
+                front.plugins.forward_for(request, &self.caller, &front.admin).await.map(Either::Left)
             }
             Ok(Destination::Own) => {
                 let Ok(response): Result<_, Infallible> = front.router.clone().call(request).await;
