@@ -25,8 +25,7 @@ struct Measured {
 /// Systems that do not answer the same are not compared.
 pub(crate) fn refuse_unlike_answers(entrants: &[Entrant], workload: &Workload) -> Outcome<()> {
     let mut first: Option<(&str, Answer)> = None;
-    for system in asked(entrants, workload) {
-        let name = system.name.as_str();
+    for (name, system) in asked(entrants, workload) {
         let answer = load::probe(&system.target, workload)
             .map_err(|error| format!("{name} does not answer {}: {error}", workload.name))?;
         if answer.status != 200 || answer.body.is_empty() {
@@ -53,11 +52,14 @@ pub(crate) fn refuse_unlike_answers(entrants: &[Entrant], workload: &Workload) -
 }
 
 /// Those that run and can be asked for this.
-fn asked<'a>(entrants: &'a [Entrant], workload: &Workload) -> impl Iterator<Item = &'a System> {
+fn asked<'a>(
+    entrants: &'a [Entrant],
+    workload: &Workload,
+) -> impl Iterator<Item = (&'static str, &'a System)> {
     entrants
         .iter()
         .filter(|(name, _)| name.cannot_carry(workload).is_none())
-        .filter_map(|(_, system)| system.as_ref().ok())
+        .filter_map(|(name, system)| Some((name.as_str(), system.as_ref().ok()?)))
 }
 
 /// Measures all systems, prints their table, and adds their rows.

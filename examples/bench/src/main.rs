@@ -15,6 +15,7 @@ mod bodies;
 mod compare;
 mod cpu;
 mod hop;
+mod kv;
 mod load;
 mod machine;
 mod memory;
@@ -47,6 +48,8 @@ enum Command {
     Hop(Options),
     /// Echoes, downloads, uploads and streams of events through the same systems
     Bodies(Options),
+    /// The store as a plugin sees it, against Redis and the disk
+    Kv(Options),
     /// All of these, one after the other
     All(Options),
     /// A large body through the echo of both example plugins, and what it costs in memory
@@ -63,7 +66,8 @@ fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
         Command::Hop(options) => run(&[hop::run], &options),
         Command::Bodies(options) => run(&[bodies::run], &options),
-        Command::All(options) => run(&[hop::run, bodies::run], &options),
+        Command::Kv(options) => run(&[kv::run], &options),
+        Command::All(options) => run(&[hop::run, bodies::run, kv::run], &options),
         Command::Stream(options) => stream::run(&options),
         Command::Server(server) => serve::run(server),
     };

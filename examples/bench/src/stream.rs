@@ -29,7 +29,7 @@ use crate::{
     Outcome, load,
     memory::Peak,
     size::{self, mebibytes},
-    system::{self, Heads, Host, Name, Plugin, System},
+    system::{self, Heads, Host, Plugin, System},
     workload::HOP,
 };
 
@@ -114,7 +114,7 @@ fn row(plugin: Plugin, options: &Options, measured: &Measured) -> String {
 }
 
 async fn measure(plugin: Plugin, options: &Options) -> Outcome<Measured> {
-    let system = Host::install([(plugin, Heads::AsShipped)])?.serve(Name::ToruHeads, plugin)?;
+    let system = Host::with(plugin, Heads::AsShipped)?.serve(plugin.id())?;
     // The first answer comes when the plugin runs.
     load::probe(&system.target, &HOP[0])?;
     let (host, plugins) = system.front_and_back();

@@ -32,6 +32,17 @@ pub(crate) enum Client {
 }
 
 impl Workload {
+    /// A GET whose answers are all the same; where, is still to be said.
+    pub(crate) const GET: Self = Self {
+        name: "",
+        about: "",
+        path: "",
+        headers: &[],
+        sends: Sends::Nothing,
+        client: Client::Own,
+        names_itself: false,
+    };
+
     /// The part of a request or an answer that a call with one message each way cannot carry.
     pub(crate) fn streams(&self) -> bool {
         self.client == Client::Own
@@ -46,10 +57,9 @@ pub(crate) const HOP: [Workload; 2] = [
         name: "g",
         about: "a bare GET of 100 bytes of JSON",
         path: "/json",
-        headers: &[],
-        sends: Sends::Nothing,
         client: Client::Wrk,
         names_itself: true,
+        ..Workload::GET
     },
     Workload {
         name: "h",
@@ -68,9 +78,9 @@ pub(crate) const HOP: [Workload; 2] = [
             "Upgrade-Insecure-Requests: 1",
             "Cookie: theme=dark; session_hint=6b1d7a2f9c",
         ],
-        sends: Sends::Nothing,
         client: Client::Wrk,
         names_itself: true,
+        ..Workload::GET
     },
 ];
 
@@ -82,34 +92,27 @@ pub(crate) const BODIES: [Workload; 4] = [
         headers: &["Content-Type: application/octet-stream"],
         sends: Sends::Bytes(64 << 10),
         client: Client::Wrk,
-        names_itself: false,
+        ..Workload::GET
     },
     Workload {
         name: "d",
         about: "a download of 1 MiB",
         path: "/download?bytes=1048576",
-        headers: &[],
-        sends: Sends::Nothing,
         client: Client::Wrk,
-        names_itself: false,
+        ..Workload::GET
     },
     Workload {
         name: "u",
         about: "an upload of 64 MiB, counted",
         path: "/count",
-        headers: &[],
         sends: Sends::Bytes(UPLOAD),
-        client: Client::Own,
-        names_itself: false,
+        ..Workload::GET
     },
     Workload {
         name: "e",
         about: "10,000 server-sent events in one answer",
         path: "/events?n=10000",
-        headers: &[],
-        sends: Sends::Nothing,
-        client: Client::Own,
-        names_itself: false,
+        ..Workload::GET
     },
 ];
 
@@ -122,8 +125,5 @@ pub(crate) const PACED: Workload = Workload {
     name: "e-paced",
     about: "100 server-sent events, one every 10 ms",
     path: "/events?n=100&ms=10",
-    headers: &[],
-    sends: Sends::Nothing,
-    client: Client::Own,
-    names_itself: false,
+    ..Workload::GET
 };

@@ -1,11 +1,14 @@
 //! From settings and stores to a supervisor.
 
-use std::{fmt, io, path::PathBuf, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, fmt, io, path::PathBuf, sync::Arc, time::Duration};
 
+use bytes::Bytes;
+use http::{Request, Response};
 use tokio::{runtime::Handle, sync::watch};
+use toru_plugin_api::driver::BoxError;
 
 use super::{
-    PluginSupervisor, SupervisorError,
+    PluginSupervisor, SupervisorError, attach,
     claims::Registrar,
     folders::{self, DataLock},
     host::{Host, Lanes},
@@ -14,7 +17,9 @@ use crate::{
     config::Config,
     discovery::Prober,
     event::{EventBus, EventHook, LogHook},
+    http::{RequestBody, out},
     instance,
+    link::HostService,
     log::Logs,
     process::Spawner,
     routes::Routes,
@@ -24,6 +29,9 @@ use crate::{
 /// The database in the data folder.
 const DATABASE: &str = "toru.db";
 
+/// Makes the service for plugins, which looks up in the routes who else is there.
+type MakeService = Box<dyn FnOnce(Arc<Routes>) -> Arc<dyn HostService> + Send>;
+
 /// Builds a supervisor. Stores that are not given are SQLite and `config.json`, in the folders of the config.
 #[must_use]
 pub struct Builder {
@@ -32,7 +40,9 @@ pub struct Builder {
     events: Option<Arc<dyn EventStore>>,
     states: Option<Arc<dyn StateStore>>,
     hooks: Vec<Box<dyn EventHook>>,
+    service: Option<MakeService>,
     source_dirs: Vec<PathBuf>,
+    attached: BTreeMap<String, PathBuf>,
     held: Option<(String, watch::Receiver<bool>)>,
 }
 
@@ -54,7 +64,9 @@ impl Builder {
             events: None,
             states: None,
             hooks: Vec::new(),
+            service: None,
             source_dirs: Vec::new(),
+            attached: BTreeMap::new(),
             held: None,
         }
     }
@@ -83,9 +95,53 @@ impl Builder {
         self
     }
 
+    /// Lets plugins send requests to this service: the embedder's own API for them, such as "send this mail". Each request carries the
+    /// [`PluginId`](crate::http::PluginId) of its plugin as an extension; context headers that a plugin sets (`x-toru-*`,
+    /// `x-forwarded-*`) are dropped. It is called on the runtime that drives the plugin's link, for at most 128 requests of a link
+    /// at once, and its future is dropped when the plugin gives up. What it does wrong (an error, a panic) is a 502 for the plugin
+    /// and a line in the host's log. Without it the feature `http-out` is not offered.
+    ///
+    /// ```
+    /// # use std::convert::Infallible;
+    /// # use bytes::Bytes;
+    /// # use http::{Request, Response};
+    /// # use http_body_util::Full;
+    /// use toru_core::{Config, PluginSupervisor, http::{PluginId, RequestBody}};
+    ///
+    /// # fn builder(service: impl tower_service::Service<
+    /// #     Request<RequestBody>, Response = Response<Full<Bytes>>, Error = Infallible, Future: Send,
+    /// # > + Clone + Send + 'static) {
+    /// // `service` is an axum `Router`, or any other tower service for `http::Request<RequestBody>`.
+    /// let builder = PluginSupervisor::builder(Config::new("plugins", "data")).host_service(service);
+    /// # }
+    /// # fn whose(request: &Request<RequestBody>) {
+    /// // In a handler:
+    /// let plugin = request.extensions().get::<PluginId>().expect("every request of a plugin has it");
+    /// # }
+    /// ```
+    pub fn host_service<S, B>(mut self, service: S) -> Self
+    where
+        S: tower_service::Service<Request<RequestBody>, Response = Response<B>> + Clone + Send + 'static,
+        S::Error: Into<BoxError>,
+        S::Future: Send,
+        B: http_body::Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
+        self.service = Some(Box::new(move |routes| Arc::new(out::HostService::new(service, routes))));
+        self
+    }
+
     /// Adds a source folder outside the plugins folder (`toru dev`): built already, run by its `[dev] exec` if it has one.
     pub fn source_dir(mut self, dir: impl Into<PathBuf>) -> Self {
         self.source_dirs.push(dir.into());
+        self
+    }
+
+    /// For development: the plugin `id` is started by hand, under a debugger perhaps, with `TORU_PLUGIN_SOCKET` set to this path
+    /// and no other variable of a host's. It is waited for and connected to, not spawned; no start or response timeout and no ping
+    /// runs against it, no signal is sent to it, and when it has gone the next one is waited for. It has to be of this host's user.
+    pub fn attach(mut self, id: impl Into<String>, path: impl Into<PathBuf>) -> Self {
+        self.attached.insert(id.into(), path.into());
         self
     }
 
@@ -109,6 +165,16 @@ impl Builder {
             )
         })?;
         self.config.validate().map_err(|error| SupervisorError::Config(error.to_string()))?;
+        let attached = self
+            .attached
+            .into_iter()
+            .map(|(id, path)| match attach::check_path(&path) {
+                Ok(path) => Ok((id, path)),
+                Err(why) => {
+                    Err(SupervisorError::Config(format!("the plugin {id:?} cannot be attached: {why}")))
+                }
+            })
+            .collect::<Result<_, _>>()?;
         let data_dir = self.config.data_dir.clone();
         let io_error = |error: io::Error| SupervisorError::Io {
             path: data_dir.clone(),
@@ -137,6 +203,7 @@ impl Builder {
         let host = Host {
             instance_id,
             kv,
+            service: self.service.map(|make| make(routes.clone())),
             event_store,
             states,
             events,
@@ -145,6 +212,7 @@ impl Builder {
             prober: Prober::default(),
             registrar: Registrar::start(routes.clone()),
             lanes: Lanes::new(runtime),
+            attached,
             config: self.config,
         };
         Ok(PluginSupervisor::new(host, routes, lock, self.source_dirs, self.held))

@@ -1,6 +1,7 @@
 //! What all plugins' tasks share: settings, stores, and the ways out of the supervisor. None of it is a lock of two plugins.
 
 use std::{
+    collections::BTreeMap,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -10,6 +11,7 @@ use arc_swap::ArcSwap;
 use tokio::runtime::Handle;
 
 use super::{
+    RestartPolicy,
     claims::Registrar,
     state::{self, AUTO_DISABLED, Failure},
 };
@@ -17,6 +19,7 @@ use crate::{
     config::Config,
     discovery::Prober,
     event::{EventBus, EventType},
+    link::HostService,
     log::Logs,
     process::Spawner,
     store::{EventStore, KvStore, StateStore},
@@ -33,6 +36,8 @@ pub(super) struct Host {
     pub(super) config: Config,
     pub(super) instance_id: String,
     pub(super) kv: Arc<dyn KvStore>,
+    /// What plugins may ask of the embedder.
+    pub(super) service: Option<Arc<dyn HostService>>,
     pub(super) event_store: Arc<dyn EventStore>,
     pub(super) states: Arc<dyn StateStore>,
     pub(super) events: EventBus,
@@ -41,17 +46,20 @@ pub(super) struct Host {
     pub(super) prober: Prober,
     pub(super) registrar: Registrar,
     pub(super) lanes: Lanes,
+    /// Plugins that a developer starts, by id: where they listen.
+    pub(super) attached: BTreeMap<String, PathBuf>,
 }
 
 impl Host {
-    pub(super) fn machine_settings(&self) -> state::Settings {
+    pub(super) fn machine_settings(&self, id: &str) -> state::Settings {
+        let is_attached = self.attached.contains_key(id);
         state::Settings {
             start_timeout: self.config.start_timeout,
             shutdown_grace: self.config.shutdown_grace,
             term_grace: self.config.term_grace,
             ping_unhealthy: self.config.ping_unhealthy,
             ping_dead: self.config.ping_dead,
-            restart: self.config.restart.clone(),
+            restart: if is_attached { RestartPolicy::of_attached() } else { self.config.restart.clone() },
         }
     }
 

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | a plugin written for Toru | [`ToruPlugin`] and [`serve`] |
 //! | a web app that exists: an axum `Router` or any tower service | [`serve_service`] |
+//! | WebSockets and other upgrades: the framework's own in a tower service; else | [`HttpRequest::upgrade`] |
 //! | a test of either, without a host or a socket | [`testing::TestHost`] |
 //!
 //! One engine drives both. It reads and writes the link in one task, runs a handler where the request came in
@@ -14,10 +15,14 @@ mod body;
 mod context;
 mod engine;
 mod error;
+mod host;
 mod http;
 mod kv;
+mod links;
+mod listen;
 mod process;
 pub mod testing;
+mod upgrade;
 
 use std::{
     convert::Infallible,
@@ -35,7 +40,9 @@ pub use crate::message::kv::KvOp;
 pub use body::{Body, BodySender, BodyUnwanted, DEFAULT_BODY_LIMIT};
 pub use context::PluginContext;
 pub use error::{PluginError, PluginResult, ServeError};
-pub use kv::PluginKvStore;
+pub use host::{HostClient, HostError};
+pub use kv::{KvBatch, KvKeys, KvPage, PluginKvStore};
+pub use upgrade::{Upgrade, Upgraded};
 
 use crate::{
     driver::BoxError,
@@ -81,6 +88,10 @@ pub trait ToruPlugin: Send + Sync + 'static {
 ///
 /// It owns the process: `--metadata` prints the metadata and exits with 0; without a host it says what to do and exits with 2;
 /// and when the host dies, so that nobody could stop this plugin any more, it kills its own process group.
+///
+/// It adopts the socket that the host passed on, or listens where `TORU_PLUGIN_SOCKET` says (`transport = "path"`). A developer
+/// who starts it by hand with that variable alone can have it attached by `toru dev --attach`: it then serves one host, of the same
+/// user, returns when that has gone, and kills nothing.
 ///
 /// # Errors
 /// See [`ServeError`].

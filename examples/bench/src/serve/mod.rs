@@ -40,6 +40,8 @@ pub(crate) enum Server {
         #[arg(long)]
         data: PathBuf,
     },
+    /// The plugin of `kv`.
+    KvPlugin,
     /// A plugin that speaks gRPC.
     #[cfg(feature = "rivals")]
     GrpcPlugin {
@@ -61,6 +63,7 @@ pub(crate) fn run(server: Server) -> Outcome<()> {
         Server::App { unix: None, threads } => on_threads(threads, app::serve_tcp()),
         Server::Proxy { to } => on_threads(1, proxy::serve(&to)),
         Server::Embedded { plugins, data } => embedded::serve(plugins, data),
+        Server::KvPlugin => crate::kv::serve_plugin(),
         #[cfg(feature = "rivals")]
         Server::GrpcPlugin { unix } => on_threads(1, grpc::serve_plugin(&unix)),
         #[cfg(feature = "rivals")]

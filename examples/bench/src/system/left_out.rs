@@ -1,16 +1,16 @@
 //! The rivals that take long to build or to install, where this program was built without them.
 
-use super::{Name, NotStarted, System};
+use super::{NotStarted, System};
 
-pub(super) fn tonic(_: Name) -> Result<System, NotStarted> {
+pub(super) fn tonic() -> Result<System, NotStarted> {
     left_out()
 }
 
-pub(super) fn go_plugin(_: Name) -> Result<System, NotStarted> {
+pub(super) fn go_plugin() -> Result<System, NotStarted> {
     left_out()
 }
 
-pub(super) fn uvicorn(_: Name) -> Result<System, NotStarted> {
+pub(super) fn uvicorn() -> Result<System, NotStarted> {
     left_out()
 }
 

@@ -69,30 +69,23 @@ impl Name {
 
     fn start(self) -> Result<System, NotStarted> {
         Ok(match self {
-            Self::AxumDirect => axum_direct(self, 1)?,
-            Self::AxumDirect2 => axum_direct(self, 2)?,
-            Self::NginxUnix => nginx::before_axum(self)?,
-            Self::HyperUnix => hyper_unix(self)?,
-            Self::TonicUnix => rivals::tonic(self)?,
-            Self::GoPlugin => rivals::go_plugin(self)?,
-            Self::NginxUvicorn => rivals::uvicorn(self)?,
-            Self::ToruJson => Host::install([(Plugin::Rust, Heads::Json)])?.serve(self, Plugin::Rust)?,
-            Self::ToruHeads => {
-                Host::install([(Plugin::Rust, Heads::AsShipped)])?.serve(self, Plugin::Rust)?
-            }
-            Self::ToruEmbedded => {
-                Host::install([(Plugin::Rust, Heads::AsShipped)])?.embed(self, Plugin::Rust)?
-            }
-            Self::ToruPython => {
-                Host::install([(Plugin::Python, Heads::AsShipped)])?.serve(self, Plugin::Python)?
-            }
+            Self::AxumDirect => axum_direct(1)?,
+            Self::AxumDirect2 => axum_direct(2)?,
+            Self::NginxUnix => nginx::before_axum()?,
+            Self::HyperUnix => hyper_unix()?,
+            Self::TonicUnix => rivals::tonic()?,
+            Self::GoPlugin => rivals::go_plugin()?,
+            Self::NginxUvicorn => rivals::uvicorn()?,
+            Self::ToruJson => Host::with(Plugin::Rust, Heads::Json)?.serve(Plugin::Rust.id())?,
+            Self::ToruHeads => Host::with(Plugin::Rust, Heads::AsShipped)?.serve(Plugin::Rust.id())?,
+            Self::ToruEmbedded => Host::with(Plugin::Rust, Heads::AsShipped)?.embed(Plugin::Rust.id())?,
+            Self::ToruPython => Host::with(Plugin::Python, Heads::AsShipped)?.serve(Plugin::Python.id())?,
         })
     }
 }
 
 /// A system that runs. It ends when this is dropped.
 pub(crate) struct System {
-    pub(crate) name: Name,
     pub(crate) target: Target,
     /// What clients connect to, first.
     processes: Vec<Guard>,
@@ -151,17 +144,17 @@ pub(crate) fn start(names: &[Name], require: bool) -> Outcome<Vec<Entrant>> {
     Ok(entrants)
 }
 
-fn axum_direct(name: Name, threads: u32) -> Outcome<System> {
+fn axum_direct(threads: u32) -> Outcome<System> {
     let mut command = this_program("app")?;
     let (app, line) = Guard::spawn_until_it_speaks(command.arg(format!("--threads={threads}")))?;
-    Ok(System { name, target: target(&line)?, processes: vec![app], _folder: None })
+    Ok(System { target: target(&line)?, processes: vec![app], _folder: None })
 }
 
-fn hyper_unix(name: Name) -> Outcome<System> {
+fn hyper_unix() -> Outcome<System> {
     let folder = tempfile::tempdir()?;
     let (app, socket) = application(folder.path())?;
     let (proxy, line) = Guard::spawn_until_it_speaks(this_program("proxy")?.arg("--to").arg(socket))?;
-    Ok(System { name, target: target(&line)?, processes: vec![proxy, app], _folder: Some(folder) })
+    Ok(System { target: target(&line)?, processes: vec![proxy, app], _folder: Some(folder) })
 }
 
 /// The application on a Unix socket in this folder.

@@ -8,7 +8,7 @@ use std::{
     process::Command,
 };
 
-use super::{Name, NotStarted, System, application};
+use super::{NotStarted, System, application};
 use crate::{
     Outcome,
     load::Target,
@@ -54,12 +54,12 @@ pub(crate) fn configuration() -> &'static str {
     CONFIGURATION
 }
 
-pub(super) fn before_axum(name: Name) -> Result<System, NotStarted> {
+pub(super) fn before_axum() -> Result<System, NotStarted> {
     require()?;
     let folder = tempfile::tempdir()?;
     let (app, _) = application(folder.path())?;
     let (nginx, target) = start(folder.path())?;
-    Ok(System { name, target, processes: vec![nginx, app], _folder: Some(folder) })
+    Ok(System { target, processes: vec![nginx, app], _folder: Some(folder) })
 }
 
 pub(super) fn require() -> Result<(), NotStarted> {

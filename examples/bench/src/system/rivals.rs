@@ -7,23 +7,23 @@ use std::{
     process::{Command, Stdio},
 };
 
-use super::{Name, NotStarted, System, nginx, target, this_program};
+use super::{NotStarted, System, nginx, target, this_program};
 use crate::{
     Outcome,
     process::{Guard, is_installed},
 };
 
 /// gRPC over a Unix socket, behind an HTTP front.
-pub(super) fn tonic(name: Name) -> Result<System, NotStarted> {
+pub(super) fn tonic() -> Result<System, NotStarted> {
     let folder = tempfile::tempdir()?;
     let socket = folder.path().join("plugin.sock");
     let (plugin, _) = Guard::spawn_until_it_speaks(this_program("grpc-plugin")?.arg("--unix").arg(&socket))?;
     let (host, line) = Guard::spawn_until_it_speaks(this_program("grpc-host")?.arg("--to").arg(&socket))?;
-    Ok(System { name, target: target(&line)?, processes: vec![host, plugin], _folder: Some(folder) })
+    Ok(System { target: target(&line)?, processes: vec![host, plugin], _folder: Some(folder) })
 }
 
 /// A Go host with a plugin of HashiCorp's go-plugin, built from Debian's packages.
-pub(super) fn go_plugin(name: Name) -> Result<System, NotStarted> {
+pub(super) fn go_plugin() -> Result<System, NotStarted> {
     const PACKAGES: &str = "golang-go golang-github-hashicorp-go-plugin-dev golang-google-grpc-dev \
                             golang-golang-x-net-dev golang-goprotobuf-dev";
     let path = Path::new("/usr/share/gocode");
@@ -43,11 +43,11 @@ pub(super) fn go_plugin(name: Name) -> Result<System, NotStarted> {
         return Err(NotStarted::Missing(format!("it was not built; needed are {PACKAGES}")));
     }
     let (host, line) = Guard::spawn_until_it_speaks(&mut Command::new(program))?;
-    Ok(System { name, target: target(&line)?, processes: vec![host], _folder: None })
+    Ok(System { target: target(&line)?, processes: vec![host], _folder: None })
 }
 
 /// nginx before uvicorn with a bare ASGI application, as fast as uvicorn can be made.
-pub(super) fn uvicorn(name: Name) -> Result<System, NotStarted> {
+pub(super) fn uvicorn() -> Result<System, NotStarted> {
     nginx::require()?;
     let python = virtual_environment().map_err(|error| {
         NotStarted::Missing(format!("uvicorn cannot be installed into a virtual environment: {error}"))
@@ -63,7 +63,7 @@ pub(super) fn uvicorn(name: Name) -> Result<System, NotStarted> {
     )?;
     uvicorn.wait_until(|| UnixStream::connect(&socket).is_ok())?;
     let (nginx, target) = nginx::start(folder.path())?;
-    Ok(System { name, target, processes: vec![nginx, uvicorn], _folder: Some(folder) })
+    Ok(System { target, processes: vec![nginx, uvicorn], _folder: Some(folder) })
 }
 
 /// The interpreter of an environment below `target/` that has what `requirements.txt` names.

@@ -6,7 +6,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-use super::{Name, System, target, this_program};
+use super::{System, target, this_program};
 use crate::{Outcome, process::Guard};
 
 /// The admin token, which counts among the headers of each request.
@@ -65,12 +65,17 @@ pub(crate) struct Host {
 }
 
 impl Host {
-    pub(crate) fn install(plugins: impl IntoIterator<Item = (Plugin, Heads)>) -> Outcome<Self> {
+    /// Without plugins.
+    pub(crate) fn empty() -> Outcome<Self> {
         let host = Self { folder: tempfile::tempdir()? };
         fs::create_dir(host.plugins())?;
-        for (plugin, heads) in plugins {
-            plugin.install(&host.plugins().join(plugin.id()), plugin.id(), heads)?;
-        }
+        Ok(host)
+    }
+
+    /// With one of the examples.
+    pub(crate) fn with(plugin: Plugin, heads: Heads) -> Outcome<Self> {
+        let host = Self::empty()?;
+        plugin.install(&host.plugins().join(plugin.id()), plugin.id(), heads)?;
         Ok(host)
     }
 
@@ -83,29 +88,23 @@ impl Host {
     }
 
     /// The shipped `toru serve` with its default configuration; asked for this plugin's routes.
-    pub(crate) fn serve(self, name: Name, plugin: Plugin) -> Outcome<System> {
+    pub(crate) fn serve(self, plugin: &str) -> Outcome<System> {
         let mut command = Command::new(built("toru")?);
         command.args(["serve", "--listen", "127.0.0.1:0"]).env("TORU_ADMIN_TOKEN", TOKEN);
         let header = Some(format!("Authorization: Bearer {TOKEN}"));
-        self.start(&mut command, name, format!("/api/plugins/route/{}", plugin.id()), header)
+        self.start(&mut command, format!("/api/plugins/route/{plugin}"), header)
     }
 
     /// An axum server that embeds toru-core.
-    pub(crate) fn embed(self, name: Name, plugin: Plugin) -> Outcome<System> {
-        self.start(&mut this_program("embedded")?, name, format!("/plugins/{}", plugin.id()), None)
+    pub(crate) fn embed(self, plugin: &str) -> Outcome<System> {
+        self.start(&mut this_program("embedded")?, format!("/plugins/{plugin}"), None)
     }
 
-    fn start(
-        self,
-        command: &mut Command,
-        name: Name,
-        prefix: String,
-        header: Option<String>,
-    ) -> Outcome<System> {
+    fn start(self, command: &mut Command, prefix: String, header: Option<String>) -> Outcome<System> {
         let command = command.arg("--plugins").arg(self.plugins()).arg("--data").arg(self.data());
         let (guard, line) = Guard::spawn_until_it_speaks(command.stderr(Stdio::null()))?;
         let target = crate::load::Target { prefix, header, ..target(&line)? };
-        Ok(System { name, target, processes: vec![guard], _folder: Some(self.folder) })
+        Ok(System { target, processes: vec![guard], _folder: Some(self.folder) })
     }
 }
 
