@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod args;
+mod attach;
 mod build;
 mod call;
 mod check;
