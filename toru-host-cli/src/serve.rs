@@ -19,5 +19,7 @@ pub(crate) async fn run(args: Serve) -> Result<(), Failure> {
 fn stream_numbers_after() -> Result<Option<u32>, Failure> {
     let Some(text) = std::env::var_os(NUMBERS_VARIABLE) else { return Ok(None) };
     let number = text.to_str().and_then(|text| text.parse().ok());
-    number.map(Some).ok_or_else(|| Failure::new(format!("{NUMBERS_VARIABLE} is no number of 32 bits: {text:?}")))
+    number
+        .map(Some)
+        .ok_or_else(|| Failure::new(format!("{NUMBERS_VARIABLE} is no number of 32 bits: {text:?}")))
 }

@@ -61,6 +61,6 @@ pub use plugin::testing;
 #[cfg(feature = "plugin")]
 pub use plugin::{
     Body, BodySender, HostClient, HostError, HttpRequest, HttpResponse, KvBatch, KvKeys, KvOp, KvPage,
-    PluginContext, PluginError, PluginKvStore, PluginResult, ServeError, ToruPlugin, Upgrade, Upgraded, serve,
-    serve_service,
+    PluginContext, PluginError, PluginKvStore, PluginResult, ServeError, ToruPlugin, Upgrade, Upgraded,
+    serve, serve_service,
 };
