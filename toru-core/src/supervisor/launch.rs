@@ -126,6 +126,7 @@ pub(super) fn link_setup(
     settings.ping_interval = Some(config.ping_interval);
     settings.ping_unhealthy = config.ping_unhealthy;
     settings.ping_dead = config.ping_dead;
+    settings.numbers_after = config.stream_numbers_after;
     if host.service.is_some() {
         settings.features = Features::new(feature::ALL);
     }
