@@ -1,9 +1,12 @@
 //! Bytes in any pieces to frames.
 
 use bytes::{Buf, Bytes, BytesMut};
-use toru_plugin_api::frame::{
-    Decoder, Frame, FrameError, Limits, TransmitBuf, encode_frame,
-    head::{self, HeadFlags},
+use toru_plugin_api::{
+    frame::{
+        Decoder, Frame, FrameError, Limits, TransmitBuf, encode_frame,
+        head::{self, HeadFlags},
+    },
+    message::KnownNames,
 };
 
 /// What a stream of bytes came to.
@@ -30,7 +33,7 @@ pub fn decoder(input: &[u8]) {
     let mut out = TransmitBuf::new();
     for frame in frames {
         if let Frame::Head { flags, bytes, .. } = &frame {
-            check_head(*flags, bytes.clone());
+            check_head(*flags, bytes.clone(), &mut names);
         }
         encode_frame(&mut out, frame);
     }
@@ -81,15 +84,16 @@ fn run<'a>(mut decoder: Decoder, pieces: impl Iterator<Item = &'a [u8]>) -> Outc
 /// A head that can be read is written so that it reads the same again, and as long as it was.
 fn check_head(flags: HeadFlags, bytes: Bytes) {
     let mut again = Vec::new();
+    let mut names = KnownNames::default();
     if flags.is_answer() {
-        let Ok((Ok(head), body)) = head::parse_response(flags, bytes.clone()) else { return };
+        let Ok((Ok(head), body)) = head::parse_response(flags, bytes.clone(), &mut names) else { return };
         assert_eq!(head::encode_response(&mut again, &head, &body), Ok(flags));
         assert_eq!(again.len(), bytes.len(), "a head is written as long as it was read");
-        assert_eq!(head::parse_response(flags, again.into()), Ok((Ok(head), body)));
+        assert_eq!(head::parse_response(flags, again.into(), &mut names), Ok((Ok(head), body)));
     } else {
-        let Ok((Ok(head), body)) = head::parse_request(flags, bytes.clone()) else { return };
+        let Ok((Ok(head), body)) = head::parse_request(flags, bytes.clone(), &mut names) else { return };
         assert_eq!(head::encode_request(&mut again, &head, &body), Ok(flags));
         assert_eq!(again.len(), bytes.len(), "a head is written as long as it was read");
-        assert_eq!(head::parse_request(flags, again.into()), Ok((Ok(head), body)));
+        assert_eq!(head::parse_request(flags, again.into(), &mut names), Ok((Ok(head), body)));
     }
 }

@@ -70,7 +70,8 @@ impl Attach {
         line += &format!(" TORU_PLUGIN_ID={}", self.id);
         line += &format!(" TORU_PLUGIN_SOCKET={}", quoted(&self.path.to_string_lossy()));
         let (path, args) = (&definition.program.path, &definition.program.args);
-        for word in std::iter::once(path.as_os_str()).chain(args.iter().map(|argument| argument.as_os_str())) {
+        for word in std::iter::once(path.as_os_str()).chain(args.iter().map(|argument| argument.as_os_str()))
+        {
             line = line + " " + &quoted(&word.to_string_lossy());
         }
         format!(

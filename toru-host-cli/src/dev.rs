@@ -37,8 +37,7 @@ pub(crate) async fn run(args: Dev) -> Result<(), Failure> {
     let builder = sources
         .iter()
         .fold(PluginSupervisor::builder(config), |builder, source| builder.source_dir(&source.dir));
-    let builder =
-        args.attach.iter().fold(builder, |builder, Attach { id, path }| builder.attach(id, path));
+    let builder = args.attach.iter().fold(builder, |builder, Attach { id, path }| builder.attach(id, path));
     let supervisor = builder.build().map_err(|error| match error {
         SupervisorError::Config(_) => Failure::usage(error),
         error => Failure::new(error),

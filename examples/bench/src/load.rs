@@ -101,6 +101,24 @@ fn parse_time(text: &str) -> Option<Duration> {
     Some(Duration::from_secs_f64(number * scale))
 }
 
+/// The body that a system answers; one with another status than 200 is an error.
+pub(crate) fn ask(target: &Target, patience: Duration) -> Outcome<String> {
+    let mut stream = TcpStream::connect(&target.authority)?;
+    stream.set_read_timeout(Some(patience))?;
+    let header = target.header.as_deref().map_or(String::new(), |header| format!("{header}\r\n"));
+    let request = format!(
+        "GET {} HTTP/1.1\r\nhost: {}\r\nconnection: close\r\n{header}\r\n",
+        target.path, target.authority
+    );
+    stream.write_all(request.as_bytes())?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    match answer.split_once("\r\n\r\n") {
+        Some((head, body)) if head.starts_with("HTTP/1.1 200 ") => Ok(body.to_owned()),
+        _ => Err(format!("{} answered {answer:?}", target.authority).into()),
+    }
+}
+
 /// The status and the length of the body that a system answers.
 pub(crate) fn probe(target: &Target, workload: &Workload) -> Outcome<(u16, usize)> {
     let mut stream = TcpStream::connect(&target.authority)?;

@@ -6,6 +6,7 @@
 mod app;
 mod cpu;
 mod hop;
+mod kv;
 mod load;
 mod memory;
 mod size;
@@ -28,6 +29,11 @@ struct Arguments {
 enum Command {
     /// HTTP through the host into a plugin, against nginx as the proxy of the same application.
     Hop(hop::Options),
+    /// KV calls of a plugin, against Redis.
+    Kv(kv::Options),
+    /// The plugin of `kv` (started by its host).
+    #[command(hide = true)]
+    KvPlugin,
     /// A large body through the echo of both example plugins, and what it costs in memory.
     Stream(stream::Options),
     /// The application that the rivals serve (started by the benchmark itself).
@@ -45,6 +51,8 @@ enum Command {
 fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
         Command::Hop(options) => hop::run(&options),
+        Command::Kv(options) => kv::run(&options),
+        Command::KvPlugin => kv::serve_plugin(),
         Command::Stream(options) => stream::run(&options),
         Command::App { tcp: Some(address), .. } => app::serve_tcp(address),
         Command::App { unix: Some(path), .. } => app::serve_unix(&path),

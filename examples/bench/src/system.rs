@@ -61,7 +61,13 @@ impl System {
 }
 
 /// Kills the process's whole group when dropped.
-struct Guard(Child);
+pub(crate) struct Guard(Child);
+
+impl Guard {
+    pub(crate) fn new(process: Child) -> Self {
+        Self(process)
+    }
+}
 
 impl Drop for Guard {
     fn drop(&mut self) {
@@ -207,8 +213,18 @@ pub(crate) fn toru_json() -> Outcome<System> {
 
 /// The shipped `toru serve` with its default configuration, and one shipped example plugin.
 pub(crate) fn toru(name: &'static str, plugin: Plugin, path: &str) -> Outcome<System> {
+    toru_with(name, plugin.id(), path, |folder| plugin.install(folder))
+}
+
+/// The same with the plugin that is installed into the folder.
+pub(crate) fn toru_with(
+    name: &'static str,
+    id: &str,
+    path: &str,
+    install: impl FnOnce(&Path) -> Outcome<()>,
+) -> Outcome<System> {
     let folder = tempfile::tempdir()?;
-    plugin.install(&folder.path().join("plugins").join(plugin.id()))?;
+    install(&folder.path().join("plugins").join(id))?;
     let token = "benchmark-token-of-more-than-32-characters";
     let (guard, line) = start(
         Command::new(built("toru")?)
@@ -224,7 +240,7 @@ pub(crate) fn toru(name: &'static str, plugin: Plugin, path: &str) -> Outcome<Sy
         name,
         target: Target {
             authority: authority(&line)?,
-            path: format!("/api/plugins/route/{}{path}", plugin.id()),
+            path: format!("/api/plugins/route/{id}{path}"),
             header: Some(format!("Authorization: Bearer {token}")),
         },
         processes: vec![guard],
@@ -236,7 +252,17 @@ pub(crate) fn toru(name: &'static str, plugin: Plugin, path: &str) -> Outcome<Sy
 pub(crate) fn build() -> Outcome<()> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let built = Command::new(cargo)
-        .args(["build", "--release", "--quiet", "-p", "toru-host-cli", "-p", "hello-plugin-rust"])
+        .args([
+            "build",
+            "--release",
+            "--quiet",
+            "-p",
+            "toru-bench",
+            "-p",
+            "toru-host-cli",
+            "-p",
+            "hello-plugin-rust",
+        ])
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .status()?;
     if built.success() { Ok(()) } else { Err("the build of what is to be measured failed".into()) }

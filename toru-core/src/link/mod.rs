@@ -21,7 +21,7 @@ use tokio::{
     sync::{OwnedSemaphorePermit, mpsc},
 };
 use toru_plugin_api::{
-    driver::{BoxError, IncomingRequest, RecvBody, RequestBody, RequestError},
+    driver::{BoxError, IncomingRequest, RecvBody, RequestBody, RequestError, Tunnel},
     message::{
         http::{RequestHead, ResponseHead},
         kv::{KvAnswer, KvCall, KvError},
@@ -157,6 +157,8 @@ impl Permit {
 pub(crate) struct LinkAnswer {
     pub(crate) head: ResponseHead,
     pub(crate) body: LinkBody,
+    /// The plugin's end, when it has taken an upgrade.
+    pub(crate) tunnel: Option<Tunnel>,
 }
 
 /// The body of a plugin's answer.

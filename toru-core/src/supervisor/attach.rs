@@ -60,9 +60,8 @@ pub(super) async fn attach(
         LinkLost::Handshake { code, message } => Failure::new(code, message),
         other => Failure::new("socket_failed", other.to_string()),
     })?;
-    let driven = |error: io::Error| {
-        Failure::new("socket_failed", format!("its socket cannot be driven: {error}"))
-    };
+    let driven =
+        |error: io::Error| Failure::new("socket_failed", format!("its socket cannot be driven: {error}"));
     let pid = stream.peer_cred().map_err(driven)?.pid().and_then(|pid| u32::try_from(pid).ok());
     remove(&socket.path);
     let mut setup = link_setup(
@@ -72,7 +71,9 @@ pub(super) async fn attach(
         prepared.definition.metadata.id().into(),
     );
     be_patient(&mut setup);
-    Live::attached(stream.into_std().map_err(driven)?, pid, &host.lanes.own(), setup).map_err(driven).map(Box::new)
+    Live::attached(stream.into_std().map_err(driven)?, pid, &host.lanes.own(), setup)
+        .map_err(driven)
+        .map(Box::new)
 }
 
 /// A handler may stand at a breakpoint: neither a ping nor an answer is expected at any time.

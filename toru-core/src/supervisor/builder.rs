@@ -170,7 +170,9 @@ impl Builder {
             .into_iter()
             .map(|(id, path)| match attach::check_path(&path) {
                 Ok(path) => Ok((id, path)),
-                Err(why) => Err(SupervisorError::Config(format!("the plugin {id:?} cannot be attached: {why}"))),
+                Err(why) => {
+                    Err(SupervisorError::Config(format!("the plugin {id:?} cannot be attached: {why}")))
+                }
             })
             .collect::<Result<_, _>>()?;
         let data_dir = self.config.data_dir.clone();

@@ -111,9 +111,8 @@ async fn one_that_stands_at_a_breakpoint_is_neither_killed_nor_timed_out() {
     within(supervisor.enable("silent")).await.unwrap();
     running(&supervisor, "silent").await;
     assert!(get(&mut supervisor.service(), "/silent/x").await.0.is_server_error());
-    let is_unresponsive = |status: &PluginStatus| {
-        status.reason.as_ref().is_some_and(|reason| reason.code == "unresponsive")
-    };
+    let is_unresponsive =
+        |status: &PluginStatus| status.reason.as_ref().is_some_and(|reason| reason.code == "unresponsive");
     status_when(&supervisor, "silent", is_unresponsive).await;
     assert!(supervisor.status("ok").unwrap().running, "it was given up");
     assert!(!asked.is_finished(), "its request was given up");

@@ -13,3 +13,5 @@ mod host;
 mod load;
 mod place;
 mod processes;
+mod upgrade;
+mod websocket;

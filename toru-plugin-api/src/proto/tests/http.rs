@@ -299,7 +299,7 @@ fn a_plugin_answers_once() {
 #[test]
 fn a_plugin_opens_no_requests_and_is_told_so_when_it_tries() {
     let mut pair = Pair::new();
-    assert_eq!(pair.plugin.request(get("/"), OutgoingBody::Empty, pair.now), Err(OpenError::NotOpen));
+    assert_eq!(pair.plugin.request(get("/"), OutgoingBody::Empty, pair.now), Err(OpenError::NotOffered));
     let mut lone = Lone::host(settings(&["streams"]), &["streams"], Limits::DEFAULT);
     lone.text(r#"{"type":"http","request_id":"2","payload":{"action":"request","method":"GET","path":"/","body_stream":true}}"#)
         .unwrap();
