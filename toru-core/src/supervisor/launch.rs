@@ -9,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+use rustix::net::sockopt::set_socket_send_buffer_size;
 use tokio::task::JoinHandle;
 use toru_plugin_api::{
     message::lifecycle::{Features, Init, feature},
@@ -61,20 +62,34 @@ pub(super) async fn launch(host: Arc<Host>, prepared: Box<Prepared>) -> Result<B
     Live::open(process, sockets, &host.lanes, setup).map(Box::new)
 }
 
+/// What the system holds of what one end has written and the other has not read: some of the largest frames, so that neither end waits for
+/// the other after each of them.
+const SOCKET_BUFFER: usize = 1 << 20;
+
 /// The host's ends, and those to be inherited.
 fn make_sockets(prepared: &Prepared, lanes: &Lanes) -> io::Result<(Sockets, Vec<OwnedFd>)> {
     if prepared.protocol == 1 || prepared.definition.metadata.transport() == Transport::Path {
         return Ok((Sockets::Path(SocketFolder::create()?), Vec::new()));
     }
-    let (first, theirs) = UnixStream::pair()?;
-    let mut inherit = vec![theirs.into()];
+    let (first, theirs) = make_pair()?;
+    let mut inherit = vec![theirs];
     let mut by_lane = Vec::new();
     for lane in lanes.snapshot() {
-        let (ours, theirs) = UnixStream::pair()?;
+        let (ours, theirs) = make_pair()?;
         by_lane.push((lane, ours));
-        inherit.push(theirs.into());
+        inherit.push(theirs);
     }
     Ok((Sockets::Pairs { first, by_lane }, inherit))
+}
+
+/// The host's end, and the plugin's.
+fn make_pair() -> io::Result<(UnixStream, OwnedFd)> {
+    let (ours, theirs) = UnixStream::pair()?;
+    for end in [&ours, &theirs] {
+        // The system may allow less, which is slower for large bodies and nothing else.
+        let _ = set_socket_send_buffer_size(end, SOCKET_BUFFER);
+    }
+    Ok((ours, theirs.into()))
 }
 
 fn environment(
@@ -118,6 +133,7 @@ pub(super) fn link_setup(
     settings.ping_interval = Some(config.ping_interval);
     settings.ping_unhealthy = config.ping_unhealthy;
     settings.ping_dead = config.ping_dead;
+    settings.numbers_after = config.stream_numbers_after;
     if host.service.is_some() {
         settings.features = Features::new(feature::ALL);
     }
