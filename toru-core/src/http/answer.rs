@@ -6,20 +6,24 @@ use http_body::Body;
 use super::{
     AnswerBody,
     body::{LengthMismatch, content_length},
-    headers::clean,
+    headers::{clean, take_upgrade},
     problem::Problem,
 };
 use crate::link::{BadAnswer, Link, LinkAnswer, LinkBody};
 
 /// Turns a plugin's answer into the client's. What is not passed on as it was is told as an event.
+///
+/// The fields of the request have gone to the plugin: their map becomes the answer's. An HTTP server that reads the next request of
+/// its connection into the map of the last answer, as hyper does, then allocates none.
 pub(super) fn pass(
     answer: LinkAnswer,
     link: &Link,
     is_head: bool,
     host_cookies: &[Box<str>],
+    mut sent: HeaderMap,
 ) -> Result<Response<AnswerBody>, Problem> {
-    let LinkAnswer { head, body } = answer;
-    // No upgrade was offered, and no interim answer is asked for.
+    let LinkAnswer { head, body, .. } = answer;
+    // A 101 that was offered goes another way, and no interim answer is asked for.
     if head.status.is_informational() {
         link.report_bad_answer(
             BadAnswer::Interim,
@@ -28,7 +32,14 @@ pub(super) fn pass(
         return Err(Problem::BadAnswer);
     }
     let mut headers = head.headers;
+    // A 426 has to name what it demands (RFC 9110, 15.5.22).
+    let demanded =
+        (head.status == StatusCode::UPGRADE_REQUIRED).then(|| take_upgrade(&mut headers)).flatten();
     clean(&mut headers, host_cookies, |found, what| link.report_bad_answer(found, what));
+    if let Some(protocols) = demanded {
+        headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+        headers.insert(header::UPGRADE, protocols);
+    }
     let length = content_length(&headers).map_err(|LengthMismatch| {
         link.report_bad_answer(BadAnswer::ContentLength, "content-length is no number, or more than one");
         Problem::BadAnswer
@@ -47,7 +58,9 @@ pub(super) fn pass(
     };
     let mut response = Response::new(body);
     *response.status_mut() = head.status;
-    *response.headers_mut() = headers;
+    sent.clear();
+    sent.extend(headers);
+    *response.headers_mut() = sent;
     Ok(response)
 }
 

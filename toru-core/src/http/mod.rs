@@ -10,6 +10,8 @@
 //! | `body` | how bodies pass, timed and counted |
 //! | `forward` | one request from its arrival to the answer's head |
 //! | `answer` | what of an answer passes |
+//! | `upgrade` | which upgrades are offered, and which 101 passes |
+//! | `tunnel` | what goes on after a 101 |
 //! | `problem` | what a client is told when there is none |
 //! | `out` | the other direction: what a plugin asks of the embedder's service |
 
@@ -25,8 +27,12 @@ mod service;
 #[cfg(test)]
 mod tests;
 mod trace;
+mod tunnel;
+mod upgrade;
 
 pub use body::{AnswerBody, AnswerBodyError};
 pub use caller::{Caller, Identity};
 pub use out::{PluginId, RequestBody, RequestBodyError};
 pub use service::PluginService;
+pub use tunnel::{PluginTunnel, TunnelError};
+pub use upgrade::UpgradeSupport;

@@ -17,7 +17,9 @@ use tokio::{
     time::Instant,
 };
 use toru_plugin_api::{
-    driver::{BoxError, DriveError, Handle, Incoming, IncomingEvent, RequestBody, RequestError, drive},
+    driver::{
+        BoxError, DriveError, Handle, Incoming, IncomingEvent, RequestBody, RequestError, Response, drive,
+    },
     frame::limits::MAX_INLINE,
     message::{
         http::RequestHead,
@@ -128,9 +130,11 @@ impl Link {
         B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<BoxError>,
     {
-        let has_body = !matches!(body, RequestBody::Empty);
+        let has_body = !matches!(body, RequestBody::Empty | RequestBody::Upgrade);
         match self.handle.request_within(wait, head, body).await {
-            Ok(response) => Ok(LinkAnswer { head: response.head, body: LinkBody::Stream(response.body) }),
+            Ok(Response { head, body, tunnel }) => {
+                Ok(LinkAnswer { head, body: LinkBody::Stream(body), tunnel })
+            }
             Err(RequestError::Open(error)) => Err(match error {
                 OpenError::TooLarge if has_body => SendError::BodyTooLarge,
                 OpenError::TooLarge => SendError::HeadTooLarge,

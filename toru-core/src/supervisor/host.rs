@@ -1,6 +1,7 @@
 //! What all plugins' tasks share: settings, stores, and the ways out of the supervisor. None of it is a lock of two plugins.
 
 use std::{
+    collections::BTreeMap,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -10,6 +11,7 @@ use arc_swap::ArcSwap;
 use tokio::runtime::Handle;
 
 use super::{
+    RestartPolicy,
     claims::Registrar,
     state::{self, AUTO_DISABLED, Failure},
 };
@@ -44,17 +46,20 @@ pub(super) struct Host {
     pub(super) prober: Prober,
     pub(super) registrar: Registrar,
     pub(super) lanes: Lanes,
+    /// Plugins that a developer starts, by id: where they listen.
+    pub(super) attached: BTreeMap<String, PathBuf>,
 }
 
 impl Host {
-    pub(super) fn machine_settings(&self) -> state::Settings {
+    pub(super) fn machine_settings(&self, id: &str) -> state::Settings {
+        let is_attached = self.attached.contains_key(id);
         state::Settings {
             start_timeout: self.config.start_timeout,
             shutdown_grace: self.config.shutdown_grace,
             term_grace: self.config.term_grace,
             ping_unhealthy: self.config.ping_unhealthy,
             ping_dead: self.config.ping_dead,
-            restart: self.config.restart.clone(),
+            restart: if is_attached { RestartPolicy::of_attached() } else { self.config.restart.clone() },
         }
     }
 

@@ -9,9 +9,11 @@ use std::{
     time::Duration,
 };
 
+use rustix::net::sockopt::set_socket_send_buffer_size;
 use tokio::{runtime::Handle, task::JoinHandle};
 use toru_plugin_api::{
     message::lifecycle::{Features, Init, feature},
+    metadata::Transport,
     proto,
 };
 
@@ -41,7 +43,7 @@ const LAST_WORDS: Duration = Duration::from_millis(100);
 /// Spawns a plugin, captures its output and opens its first link. Dropping the future kills what it has spawned.
 pub(super) async fn launch(host: Arc<Host>, prepared: Box<Prepared>) -> Result<Box<Live>, Failure> {
     let lanes = host.lanes.snapshot();
-    let (sockets, inherit) = make_sockets(prepared.protocol, lanes.len())
+    let (sockets, inherit) = make_sockets(&prepared, lanes.len())
         .map_err(|error| Failure::new("socket_failed", format!("its socket cannot be made: {error}")))?;
     let metadata = &prepared.definition.metadata;
     let socket_path = match &sockets {
@@ -60,15 +62,23 @@ pub(super) async fn launch(host: Arc<Host>, prepared: Box<Prepared>) -> Result<B
     Live::open(process, sockets, &lanes, setup).map(Box::new)
 }
 
+/// What the system holds of what one end has written and the other has not read: some of the largest frames, so that neither end waits for
+/// the other after each of them.
+const SOCKET_BUFFER: usize = 1 << 20;
+
 /// The host's ends, and those to be inherited.
-fn make_sockets(protocol: u32, lanes: usize) -> io::Result<(Sockets, Vec<OwnedFd>)> {
-    if protocol == 1 {
+fn make_sockets(prepared: &Prepared, lanes: usize) -> io::Result<(Sockets, Vec<OwnedFd>)> {
+    if prepared.protocol == 1 || prepared.definition.metadata.transport() == Transport::Path {
         return Ok((Sockets::Path(SocketFolder::create()?), Vec::new()));
     }
     let mut own = Vec::with_capacity(lanes);
     let mut inherit = Vec::with_capacity(lanes);
     for _ in 0..lanes {
         let (ours, theirs) = UnixStream::pair()?;
+        for end in [&ours, &theirs] {
+            // The system may allow less, which is slower for large bodies and nothing else.
+            let _ = set_socket_send_buffer_size(end, SOCKET_BUFFER);
+        }
         own.push(ours);
         inherit.push(theirs.into());
     }
@@ -102,7 +112,12 @@ fn environment(
     env.into_iter().collect()
 }
 
-fn link_setup(host: &Host, prepared: &Prepared, plugin_socket: String, plugin_id: Arc<str>) -> LinkSetup {
+pub(super) fn link_setup(
+    host: &Host,
+    prepared: &Prepared,
+    plugin_socket: String,
+    plugin_id: Arc<str>,
+) -> LinkSetup {
     let config = &host.config;
     let mut settings = proto::Settings::default();
     settings.response_timeout = config.response_timeout;
@@ -111,6 +126,7 @@ fn link_setup(host: &Host, prepared: &Prepared, plugin_socket: String, plugin_id
     settings.ping_interval = Some(config.ping_interval);
     settings.ping_unhealthy = config.ping_unhealthy;
     settings.ping_dead = config.ping_dead;
+    settings.numbers_after = config.stream_numbers_after;
     if host.service.is_some() {
         settings.features = Features::new(feature::ALL);
     }
@@ -144,10 +160,18 @@ fn link_setup(host: &Host, prepared: &Prepared, plugin_socket: String, plugin_id
 /// A process, its links and its captured output.
 #[derive(Debug)]
 pub(super) struct Live {
-    process: Process,
+    process: Body,
     links: Links,
     log: PluginLog,
     captures: Vec<JoinHandle<()>>,
+}
+
+/// What the links lead to.
+#[derive(Debug)]
+enum Body {
+    Child(Process),
+    /// Nobody's child, which a developer started; its number, where the kernel names it.
+    Attached(Option<u32>),
 }
 
 /// What `Live::next` tells.
@@ -155,6 +179,8 @@ pub(super) struct Live {
 pub(super) enum LiveNews {
     Links(LinksNews),
     Exited(Exit),
+    /// An attached process has ended or let go; which of the two, nobody knows.
+    Gone,
 }
 
 impl Live {
@@ -178,11 +204,28 @@ impl Live {
             let log = log.clone();
             captures.push(tokio::spawn(async move { log.capture(pid, pipe).await }));
         }
-        Ok(Self { process, links, log, captures })
+        Ok(Self { process: Body::Child(process), links, log, captures })
     }
 
-    pub(super) fn pid(&self) -> u32 {
-        self.process.pid()
+    /// Opens the one link to a process that a developer has started; what it prints stays in its terminal.
+    pub(super) fn attached(
+        socket: UnixStream,
+        pid: Option<u32>,
+        lane: &Handle,
+        setup: LinkSetup,
+    ) -> io::Result<Self> {
+        let log = setup.log.clone();
+        let lanes = std::slice::from_ref(lane);
+        let links = Links::open(Sockets::Pairs(vec![socket]), lanes, setup, pid.unwrap_or_default())?;
+        Ok(Self { process: Body::Attached(pid), links, log, captures: Vec::new() })
+    }
+
+    /// `None` for an attached process that the kernel does not name.
+    pub(super) fn pid(&self) -> Option<u32> {
+        match &self.process {
+            Body::Child(process) => Some(process.pid()),
+            Body::Attached(pid) => *pid,
+        }
     }
 
     pub(super) fn links(&self) -> &Links {
@@ -190,14 +233,20 @@ impl Live {
     }
 
     pub(super) fn signal(&self, signal: GroupSignal) {
-        self.process.signal(signal);
+        if let Body::Child(process) = &self.process {
+            process.signal(signal);
+        }
     }
 
     /// What happens next. Cancel safe.
     pub(super) async fn next(&mut self) -> LiveNews {
-        tokio::select! {
-            exit = self.process.wait() => LiveNews::Exited(exit),
-            news = self.links.next() => LiveNews::Links(news),
+        match &mut self.process {
+            Body::Child(process) => tokio::select! {
+                exit = process.wait() => LiveNews::Exited(exit),
+                news = self.links.next() => LiveNews::Links(news),
+            },
+            Body::Attached(_) if self.links.is_lost() => LiveNews::Gone,
+            Body::Attached(_) => LiveNews::Links(self.links.next().await),
         }
     }
 
@@ -217,7 +266,7 @@ impl Live {
                 break;
             }
         }
-        (news, self.log.tail(self.process.pid()))
+        (news, self.pid().and_then(|pid| self.log.tail(pid)))
     }
 }
 

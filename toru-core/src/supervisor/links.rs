@@ -1,11 +1,13 @@
 //! The links of one process: the first, which is its life line, and one more for each further lane.
 
 use std::{
+    fmt,
     future::poll_fn,
     io,
     os::unix::net::UnixStream,
+    pin::Pin,
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 
 use tokio::{runtime::Handle, sync::mpsc};
@@ -14,7 +16,7 @@ use super::{
     folders::SocketFolder,
     state::{Failure, Loss, Occurrence},
 };
-use crate::link::{Link, LinkLost, LinkNews, LinkSetup, PathSocket};
+use crate::link::{Link, LinkLost, LinkNews, LinkSetup, PathSocket, Peer};
 
 /// The cause of a protocol error that every process killed while it writes leaves behind.
 const EOF_INSIDE_FRAME: &str = "eof_inside_frame";
@@ -24,7 +26,7 @@ const EOF_INSIDE_FRAME: &str = "eof_inside_frame";
 pub(super) enum Sockets {
     /// Version 2: one inherited pair per lane.
     Pairs(Vec<UnixStream>),
-    /// Version 1: the plugin listens in this folder.
+    /// Version 1, or `transport = "path"`: the plugin listens in this folder.
     Path(SocketFolder),
 }
 
@@ -40,12 +42,33 @@ pub(super) enum LinksNews {
 /// The links of one process.
 #[derive(Debug)]
 pub(super) struct Links {
-    first: Lane,
+    first: First,
     extra: Vec<ExtraLane>,
-    /// How the further lanes are opened, once the first is ready.
+    /// How the others are opened: the further lanes once the first is ready, a version 2 link once it is connected.
     setup: LinkSetup,
-    /// Of version 1; removed when the process is gone.
+    /// Of version 1, which may connect again: removed when the process is gone. Of version 2 by path: once it is connected.
     folder: Option<SocketFolder>,
+}
+
+/// The life line.
+enum First {
+    /// A version 2 plugin that listens on a path is not reached yet.
+    Connecting(Connecting, Handle),
+    Open(Lane),
+    /// It was never reached.
+    Gone,
+}
+
+type Connecting = Pin<Box<dyn Future<Output = Result<tokio::net::UnixStream, LinkLost>> + Send>>;
+
+impl fmt::Debug for First {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Connecting(..) => f.write_str("Connecting"),
+            Self::Open(lane) => f.debug_tuple("Open").field(lane).finish(),
+            Self::Gone => f.write_str("Gone"),
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -75,25 +98,31 @@ impl Links {
         let own = lanes.first().expect("there is the supervisor's own lane");
         match sockets {
             Sockets::Path(folder) => {
-                let socket = PathSocket { path: folder.socket(), process_group: pid };
-                let (link, news) = Link::open_v1(socket, setup.clone(), own);
-                let first = Lane { link, news: Some(news) };
+                let socket = PathSocket { path: folder.socket(), peer: Peer::Group(pid) };
+                let first = if setup.init.protocol == 1 {
+                    First::opened(Link::open_v1(socket, setup.clone(), own))
+                } else {
+                    First::Connecting(Box::pin(async move { socket.connect().await }), own.clone())
+                };
                 Ok(Self { first, extra: Vec::new(), setup, folder: Some(folder) })
             }
             Sockets::Pairs(pairs) => {
                 let mut pairs = pairs.into_iter();
                 let socket = pairs.next().expect("there is a pair for the supervisor's own lane");
-                let (link, news) = Link::open_v2(socket, setup.clone(), own)?;
+                let first = First::opened(Link::open_v2(socket, setup.clone(), own)?);
                 let waiting = |(socket, lane): (_, &Handle)| ExtraLane::Waiting(socket, lane.clone());
                 let extra = pairs.zip(lanes.iter().skip(1)).map(waiting).collect();
-                Ok(Self { first: Lane { link, news: Some(news) }, extra, setup, folder: None })
+                Ok(Self { first, extra, setup, folder: None })
             }
         }
     }
 
-    /// The life line.
-    pub(super) fn first(&self) -> &Link {
-        &self.first.link
+    /// The life line, once it is connected.
+    pub(super) fn first(&self) -> Option<&Link> {
+        match &self.first {
+            First::Open(lane) => Some(&lane.link),
+            First::Connecting(..) | First::Gone => None,
+        }
     }
 
     /// The links that can be used, by lane.
@@ -102,11 +131,13 @@ impl Links {
             ExtraLane::Opened { lane, ready: true } => Some(lane.link.clone()),
             _ => None,
         });
-        std::iter::once(Some(self.first.link.clone())).chain(extra).collect()
+        std::iter::once(self.first().cloned()).chain(extra).collect()
     }
 
     pub(super) fn close(&self) {
-        self.first.link.close();
+        if let Some(first) = self.first() {
+            first.close();
+        }
         for lane in &self.extra {
             if let ExtraLane::Opened { lane, .. } = lane {
                 lane.link.close();
@@ -115,9 +146,12 @@ impl Links {
     }
 
     /// The process has ended: whatever is still unread may be told, but no connection is looked for any more.
-    pub(super) fn process_ended(&self) {
-        if self.folder.is_some() {
-            self.first.link.close();
+    pub(super) fn process_ended(&mut self) {
+        match &self.first {
+            First::Connecting(..) => self.first = First::Gone,
+            // Version 1 would connect again.
+            First::Open(lane) if self.folder.is_some() => lane.link.close(),
+            First::Open(_) | First::Gone => {}
         }
     }
 
@@ -128,11 +162,15 @@ impl Links {
 
     /// Whether the first link has told its end.
     pub(super) fn is_lost(&self) -> bool {
-        self.first.news.is_none()
+        match &self.first {
+            First::Connecting(..) => false,
+            First::Open(lane) => lane.news.is_none(),
+            First::Gone => true,
+        }
     }
 
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<LinksNews> {
-        if let Poll::Ready(news) = self.first.poll(cx) {
+        if let Poll::Ready(news) = self.poll_first(cx) {
             if matches!(news, LinkNews::Ready { .. }) {
                 self.open_extra();
             }
@@ -144,6 +182,29 @@ impl Links {
             }
         }
         Poll::Pending
+    }
+
+    fn poll_first(&mut self, cx: &mut Context<'_>) -> Poll<LinkNews> {
+        if let First::Connecting(connecting, lane) = &mut self.first {
+            let connected = ready!(connecting.as_mut().poll(cx));
+            // Its name has served: nobody else finds the plugin by it.
+            self.folder = None;
+            let opened = connected.and_then(|stream| {
+                let opened = stream.into_std().and_then(|s| Link::open_v2(s, self.setup.clone(), lane));
+                opened.map_err(|error| LinkLost::Io(error.to_string()))
+            });
+            match opened {
+                Ok(opened) => self.first = First::opened(opened),
+                Err(lost) => {
+                    self.first = First::Gone;
+                    return Poll::Ready(LinkNews::Lost(lost));
+                }
+            }
+        }
+        match &mut self.first {
+            First::Open(lane) => lane.poll(cx),
+            First::Connecting(..) | First::Gone => Poll::Pending,
+        }
     }
 
     fn open_extra(&mut self) {
@@ -166,6 +227,12 @@ impl Links {
                 ),
             }
         }
+    }
+}
+
+impl First {
+    fn opened((link, news): (Link, mpsc::Receiver<LinkNews>)) -> Self {
+        Self::Open(Lane { link, news: Some(news) })
     }
 }
 

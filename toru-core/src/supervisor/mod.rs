@@ -6,16 +6,20 @@
 //! | `restart.rs` | the policy of retries; backoff exists only there |
 //! | `task.rs`, `work.rs` | the owner of one plugin: drives the machine, publishes the status |
 //! | `prepare.rs`, `launch.rs`, `links.rs` | from a candidate to a live process and its links |
+//! | `attach.rs` | a process that a developer starts, in place of a spawned one |
 //! | `claims.rs` | who holds a route |
 //! | `folders.rs` | private folders, and the lock on the data folder |
 //!
 //! The facade reads published statuses and writes to mailboxes: nothing it does waits for a plugin, but `enable` and
 //! `disable` of that plugin, and `shutdown`.
 
+mod attach;
 mod builder;
 mod claims;
 mod error;
 mod folders;
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzzing;
 mod host;
 mod launch;
 mod links;

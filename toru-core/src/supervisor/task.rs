@@ -8,7 +8,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use toru_plugin_api::message::log::Level;
 
 use super::{
-    CommandError,
+    CommandError, attach,
     claims::Lease,
     host::Host,
     launch::{self, Live, LiveNews},
@@ -100,9 +100,10 @@ impl Task {
         let Beginning { id, origin, found, wish, given_up, lease, held } = beginning;
         let (sender, mailbox) = mpsc::channel(MAILBOX);
         let machine = match given_up {
-            Some(why) => Machine::given_up(host.machine_settings(), why),
-            None => Machine::new(host.machine_settings(), wish),
+            Some(why) => Machine::given_up(host.machine_settings(&id), why),
+            None => Machine::new(host.machine_settings(&id), wish),
         };
+        let machine = if host.attached.contains_key(&*id) { machine.of_attached() } else { machine };
         let definition = match &found {
             Found::Plugin(definition) => Some(definition.clone()),
             Found::Binary(_) | Found::Problem(_) => None,
@@ -219,6 +220,11 @@ impl Task {
             },
             WorkNews::Live(LiveNews::Links(news)) => self.links_told(news).await,
             WorkNews::Live(LiveNews::Exited(exit)) => self.exited(exit).await,
+            WorkNews::Live(LiveNews::Gone) => {
+                self.work = Work::Idle;
+                self.protocol = None;
+                self.occurred(Occurrence::Gone).await;
+            }
         }
     }
 
@@ -284,8 +290,8 @@ impl Task {
                 Action::AbandonPreparation => self.abandon_preparation().await,
                 Action::Spawn(_) => self.spawn(),
                 Action::AskShutdown => {
-                    if let Some(live) = self.work.live() {
-                        live.links().first().shutdown(self.host.config.shutdown_grace);
+                    if let Some(link) = self.work.live().and_then(|live| live.links().first()) {
+                        link.shutdown(self.host.config.shutdown_grace);
                     }
                 }
                 Action::Signal(signal) => {
@@ -327,7 +333,10 @@ impl Task {
 
     fn spawn(&mut self) {
         self.work = match std::mem::replace(&mut self.work, Work::Idle) {
-            Work::Prepared(prepared) => Work::Spawning(Box::pin(launch::launch(self.host.clone(), prepared))),
+            Work::Prepared(prepared) => Work::Spawning(match self.host.attached.get(&*self.id) {
+                Some(path) => Box::pin(attach::attach(self.host.clone(), prepared, path.clone())),
+                None => Box::pin(launch::launch(self.host.clone(), prepared)),
+            }),
             other => other,
         };
     }
@@ -355,7 +364,7 @@ impl Task {
 
     fn publish(&self) {
         let link = match (self.machine.name(), self.work.live()) {
-            (StateName::Running, Some(live)) => Some(live.links().first().clone()),
+            (StateName::Running, Some(live)) => live.links().first().cloned(),
             _ => None,
         };
         let bundle = self.definition.as_ref().and_then(|definition| definition.bundle.clone());
@@ -370,7 +379,7 @@ impl Task {
         }
         status.state = machine.name();
         status.running = status.state == StateName::Running;
-        status.pid = self.work.live().map(Live::pid);
+        status.pid = self.work.live().and_then(Live::pid);
         status.protocol = self.protocol;
         status.health = machine.health();
         status.reason = machine.reason().map(|why| Reason {

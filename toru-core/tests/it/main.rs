@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, reason = "all of this is a test")]
 
+mod attach;
 mod bounds;
 mod claims;
 mod embedding;
@@ -12,3 +13,4 @@ mod leaks;
 mod lifecycle;
 mod scene;
 mod stops;
+mod transport;

@@ -41,9 +41,9 @@ impl RecvBody {
     /// The body of a head that came with this framing; `stream` is held only while there is something to read.
     pub(super) fn new(framing: Framing, stream: impl FnOnce() -> Stream) -> Self {
         Self(match framing {
-            Framing::Empty => Source::Whole(None),
+            Framing::Empty | Framing::Tunnel => Source::Whole(None),
             Framing::Inline(bytes) => Source::Whole(Some(bytes).filter(|bytes| !bytes.is_empty())),
-            Framing::Stream | Framing::Tunnel => Source::Link(stream()),
+            Framing::Stream => Source::Link(stream()),
         })
     }
 }
@@ -82,7 +82,8 @@ impl Body for RecvBody {
     }
 }
 
-fn read(stream: &Stream, cx: &Context<'_>) -> Poll<Option<Result<Bytes, RecvError>>> {
+/// What a stream has for who reads it, which is woken when there is more.
+pub(super) fn read(stream: &Stream, cx: &Context<'_>) -> Poll<Option<Result<Bytes, RecvError>>> {
     let key = stream.key;
     let mut state = stream.shared.lock();
     if let Some(code) = state.over(key) {

@@ -93,7 +93,8 @@ pub(super) fn route(text: &str) -> Result<(), String> {
     if rest.is_empty() {
         return Err("has no segment: write at least one after the `/`, for example \"/hello\"".to_owned());
     }
-    if text.contains("..") {
+    // With `seeded-bug` two dots at the end pass: the fuzzer's prey.
+    if text.contains("..") && !(cfg!(feature = "seeded-bug") && text.ends_with("..")) {
         return Err(format!("may not hold `..`, and {text:?} does: write the path without it"));
     }
     if let Some(bad) = text.chars().find(|&c| !allowed(c)) {

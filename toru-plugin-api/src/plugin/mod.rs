@@ -4,6 +4,7 @@
 //! |---|---|
 //! | a plugin written for Toru | [`ToruPlugin`] and [`serve`] |
 //! | a web app that exists: an axum `Router` or any tower service | [`serve_service`] |
+//! | WebSockets and other upgrades: the framework's own in a tower service; else | [`HttpRequest::upgrade`] |
 //! | a test of either, without a host or a socket | [`testing::TestHost`] |
 //!
 //! One engine drives both. It reads and writes the link in one task, runs a handler where the request came in
@@ -11,14 +12,19 @@
 //! current-thread runtime takes about half the CPU of a multi-thread one.
 
 mod body;
+mod caller;
 mod context;
 mod engine;
 mod error;
 mod host;
 mod http;
 mod kv;
+mod links;
+mod listen;
+mod mount;
 mod process;
 pub mod testing;
+mod upgrade;
 
 use std::{
     convert::Infallible,
@@ -34,10 +40,12 @@ use tower_service::Service;
 pub use self::http::{HttpRequest, HttpResponse};
 pub use crate::message::kv::KvOp;
 pub use body::{Body, BodySender, BodyUnwanted, DEFAULT_BODY_LIMIT};
+pub use caller::Caller;
 pub use context::PluginContext;
 pub use error::{PluginError, PluginResult, ServeError};
 pub use host::{HostClient, HostError};
 pub use kv::{KvBatch, KvKeys, KvPage, PluginKvStore};
+pub use upgrade::{Upgrade, Upgraded};
 
 use crate::{
     driver::BoxError,
@@ -45,6 +53,7 @@ use crate::{
     metadata::PluginMetadata,
 };
 use engine::Hooks;
+use mount::Mounted;
 
 /// A plugin.
 ///
@@ -84,6 +93,10 @@ pub trait ToruPlugin: Send + Sync + 'static {
 /// It owns the process: `--metadata` prints the metadata and exits with 0; without a host it says what to do and exits with 2;
 /// and when the host dies, so that nobody could stop this plugin any more, it kills its own process group.
 ///
+/// It adopts the socket that the host passed on, or listens where `TORU_PLUGIN_SOCKET` says (`transport = "path"`). A developer
+/// who starts it by hand with that variable alone can have it attached by `toru dev --attach`: it then serves one host, of the same
+/// user, returns when that has gone, and kills nothing.
+///
 /// # Errors
 /// See [`ServeError`].
 pub async fn serve<P: ToruPlugin>(plugin: P) -> Result<(), ServeError> {
@@ -93,8 +106,10 @@ pub async fn serve<P: ToruPlugin>(plugin: P) -> Result<(), ServeError> {
 
 /// Serves any tower service (such as an axum `Router`) as a plugin until the host ends it.
 ///
-/// A clone of the service answers each request, and a [`PluginContext`] is in the request's extensions. The process is treated
-/// as by [`serve`].
+/// A clone of the service answers each request; a [`PluginContext`] and the [`Caller`] are in the request's extensions. The service sees the
+/// paths behind the plugin's mount, as if it stood alone, and what its answers say of its own paths is put under the mount:
+/// `Location`, `Content-Location`, `Refresh`, and the `Path` of cookies (`docs/HTTP.md` has the table). A [`ToruPlugin`] knows that it is mounted,
+/// so [`serve`] changes nothing of its answers. The process is treated as by [`serve`].
 ///
 /// # Errors
 /// See [`ServeError`].
@@ -106,7 +121,7 @@ where
     B: http_body::Body<Data = bytes::Bytes> + Send + 'static,
     B::Error: Into<BoxError>,
 {
-    process::serve(&metadata, service, NoHooks).await
+    process::serve(&metadata, Mounted(service), NoHooks).await
 }
 
 /// The hooks of a service that has none.

@@ -1,6 +1,6 @@
 //! The fields of an answer: the plugin's own, less what is the host's to say.
 
-use http::{HeaderMap, header};
+use http::{HeaderMap, HeaderValue, header};
 
 use super::{cookies, is_hop_by_hop, named_by_connection};
 use crate::link::BadAnswer;
@@ -19,6 +19,20 @@ pub(in crate::http) fn clean(
     }
 }
 
+/// Takes out what names the protocol of an upgrade, which passes where one was offered or is demanded. What else `connection` says stays.
+pub(in crate::http) fn take_upgrade(headers: &mut HeaderMap) -> Option<HeaderValue> {
+    let mut says = headers.get_all(header::CONNECTION).iter();
+    if says.next().is_some_and(|only| only.as_bytes().eq_ignore_ascii_case(b"upgrade"))
+        && says.next().is_none()
+    {
+        headers.remove(header::CONNECTION);
+    }
+    let mut named = headers.get_all(header::UPGRADE).iter();
+    let (only, more) = (named.next().cloned(), named.next().is_some());
+    headers.remove(header::UPGRADE);
+    only.filter(|_| !more)
+}
+
 /// Removes what belongs to one connection; whether there was any of it.
 pub(in crate::http) fn remove_hop_by_hop(headers: &mut HeaderMap) -> bool {
     let mut dropped = named_by_connection(headers);
@@ -31,7 +45,7 @@ pub(in crate::http) fn remove_hop_by_hop(headers: &mut HeaderMap) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use http::{HeaderName, HeaderValue};
+    use http::HeaderName;
 
     use super::*;
 

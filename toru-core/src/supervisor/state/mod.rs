@@ -24,9 +24,14 @@
 //! `Want(Down)` leads from anywhere to `Stopped`, through `Draining` while there is a process; `Want(Up)` leads out of
 //! `Stopped`, `Backoff` and `Failed` with all failures forgotten. `Draining` asks (`shutdown`), then terminates (SIGTERM),
 //! then kills (SIGKILL), and always waits for the exit: so there is at most one process.
+//!
+//! An attached plugin is started by a developer and not by the host: `Spawning` waits for it without an end, no start timeout runs,
+//! no signal is asked for, the end of its link is its exit, and after any failure it is waited for again.
 
 mod handle;
 mod input;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(super) mod schedule;
 #[cfg(test)]
 mod tests;
 mod transition;
@@ -130,6 +135,8 @@ enum Ending {
 #[derive(Debug)]
 pub(super) struct Machine {
     settings: Settings,
+    /// A developer starts its process.
+    is_attached: bool,
     state: State,
     wish: Wish,
     /// The host ends.
@@ -148,6 +155,7 @@ impl Machine {
     pub(super) fn new(settings: Settings, wish: Wish) -> Self {
         Self {
             settings,
+            is_attached: false,
             state: State::Stopped,
             wish,
             closing: false,
@@ -163,6 +171,11 @@ impl Machine {
     /// A plugin that was given up before the host ended, and was not enabled since.
     pub(super) fn given_up(settings: Settings, why: Failure) -> Self {
         Self { state: State::Failed { why }, ..Self::new(settings, Wish::Down) }
+    }
+
+    /// The same for a plugin whose process a developer starts.
+    pub(super) fn of_attached(self) -> Self {
+        Self { is_attached: true, ..self }
     }
 
     /// The host starts. The first wish is no change of it, so nothing is told of it.
@@ -186,7 +199,7 @@ impl Machine {
             }
             Input::Evicted(why) => self.evict(why, now),
             Input::Timeout => self.expire(now),
-            Input::Of(generation, occurrence) if generation == self.generation => self.occur(occurrence, now),
+            Input::Of(generation, occurrence) if self.is_current(generation) => self.occur(occurrence, now),
             Input::Of(..) => {}
         }
         self.finish_step()
@@ -195,6 +208,7 @@ impl Machine {
     /// When `Input::Timeout` is due.
     pub(super) fn next_timeout(&self) -> Option<Instant> {
         match &self.state {
+            State::Starting(_) if self.is_attached => None,
             State::Starting(StartStep::Spawning { since } | StartStep::Handshaking { since }) => {
                 Some(*since + self.settings.start_timeout)
             }
@@ -268,6 +282,13 @@ impl Machine {
     /// Whether the host's end has been carried out.
     pub(super) fn is_finished(&self) -> bool {
         self.closing && self.is_idle()
+    }
+
+    /// With `seeded-bug` the last start but one counts too, so that its exit is taken for that of the process that runs: the
+    /// fuzzer's prey.
+    fn is_current(&self, generation: Generation) -> bool {
+        generation == self.generation
+            || (cfg!(feature = "seeded-bug") && generation.0 + 1 == self.generation.0)
     }
 
     fn is_wanted(&self) -> bool {

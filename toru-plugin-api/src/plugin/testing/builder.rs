@@ -20,6 +20,7 @@ use crate::{
     plugin::{
         Body, NoHooks, PluginHooks, PluginService, ServeError, ToruPlugin,
         engine::{self, Hooks},
+        mount::Mounted,
     },
     proto::{Connection, Settings},
 };
@@ -129,7 +130,7 @@ impl TestHostBuilder {
         B: http_body::Body<Data = Bytes> + Send + 'static,
         B::Error: Into<BoxError>,
     {
-        self.run(metadata, service, NoHooks).await
+        self.run(metadata, Mounted(service), NoHooks).await
     }
 
     async fn run<S, B, H>(
@@ -147,7 +148,7 @@ impl TestHostBuilder {
         H: Hooks,
     {
         let (host_end, plugin_end) = tokio::io::duplex(PIPE_BYTES);
-        let plugin = tokio::spawn(engine::run(plugin_end, engine::settings(), service, hooks));
+        let plugin = tokio::spawn(engine::run(plugin_end, Vec::new(), engine::settings(), service, hooks));
         let init = self.init(metadata);
         let mut settings = self.settings;
         if self.service.is_some() {

@@ -32,7 +32,7 @@ use std::{
     time::Duration,
 };
 
-use http::{Request, Response};
+use http::{HeaderValue, Request, Response, header};
 use tokio::{
     sync::{oneshot, watch},
     task::JoinHandle,
@@ -44,7 +44,7 @@ pub use store::MemoryKv;
 
 use super::{Body, KvOp, ServeError, ToruPlugin, engine::End};
 use crate::{
-    driver::{Handle, Incoming, IncomingEvent, RequestError},
+    driver::{Handle, Incoming, IncomingEvent, RequestBody, RequestError, Tunnel},
     message::{
         event::EventMessage,
         http::RequestHead,
@@ -97,11 +97,28 @@ impl TestHost {
     /// # Panics
     /// The URI has no path.
     pub async fn request<B: Into<Body>>(&self, request: Request<B>) -> Result<Response<Body>, RequestError> {
-        let (parts, body) = request.into_parts();
-        let path = parts.uri.path_and_query().cloned().expect("the URI of a request has a path");
-        let head = RequestHead { method: parts.method, path, headers: parts.headers };
+        let (head, body) = split(request);
         let answer = self.handle.request(head, body.into().into_request_body()).await?;
         Ok(Body::response(answer))
+    }
+
+    /// Sends a request that offers an upgrade, to the protocol that its header `upgrade` names. The host's end of the tunnel comes with a 101;
+    /// any other answer refuses the upgrade.
+    ///
+    /// # Errors
+    /// See [`RequestError`].
+    ///
+    /// # Panics
+    /// The URI has no path.
+    pub async fn upgrade(
+        &self,
+        mut request: Request<()>,
+    ) -> Result<(Response<Body>, Option<Tunnel>), RequestError> {
+        request.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+        let (head, ()) = split(request);
+        let mut answer = self.handle.request(head, RequestBody::<Body>::Upgrade).await?;
+        let tunnel = answer.tunnel.take();
+        Ok((Body::response(answer), tunnel))
     }
 
     /// Sends a GET.
@@ -183,6 +200,12 @@ impl Drop for TestHost {
     fn drop(&mut self) {
         self.handle.close();
     }
+}
+
+fn split<B>(request: Request<B>) -> (RequestHead, B) {
+    let (parts, body) = request.into_parts();
+    let path = parts.uri.path_and_query().cloned().expect("the URI of a request has a path");
+    (RequestHead { method: parts.method, path, headers: parts.headers }, body)
 }
 
 /// How the plugin ended; a panic of its engine goes on here.

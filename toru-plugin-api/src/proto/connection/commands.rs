@@ -271,6 +271,23 @@ impl Connection {
         self.release(id);
     }
 
+    /// Closes a tunnel: what was sent goes out, then its END; the rest of what the peer sends is not wanted, which RESET 0 says after the
+    /// END unless the peer's has come by then. Nothing of the stream is told any more. Ignored for what is no tunnel.
+    pub fn hang_up(&mut self, id: StreamId, _now: Instant) {
+        let Some(stream) = self.streams.get_mut(id).filter(|stream| stream.upgrade() == Upgrade::Taken)
+        else {
+            return;
+        };
+        stream.muted = true;
+        stream.hangs_up = true;
+        stream.recv.deafen();
+        // It may have been finished, or ended, before.
+        let _ = stream.send.finish();
+        self.schedule(id);
+        self.stop_if_hung_up(id);
+        self.release(id);
+    }
+
     /// Plugin: sends a record. Dropped (false) when no room is left: logs never block.
     pub fn log(&mut self, log: &LogMessage) -> bool {
         self.queue_notice(|draft| log.encode(draft))
@@ -307,6 +324,13 @@ impl Connection {
         if may && !std::mem::replace(&mut self.draining, true) {
             Draining { reason: reason.to_owned() }.encode(self.queue.draft());
             self.queue.message();
+        }
+    }
+
+    /// Plugin: refuses new streams from now on. A further link needs it, because `shutdown` comes on the first for all.
+    pub fn refuse_streams(&mut self) {
+        if self.side == Side::Plugin {
+            (self.draining, self.shutdown) = (true, true);
         }
     }
 

@@ -15,7 +15,7 @@ use crate::{
         ConnectionError, Event,
         handshake::Handshake,
         recv::{Arrival, DataFault},
-        stream::Exchange,
+        stream::{Exchange, Upgrade},
     },
 };
 
@@ -87,7 +87,7 @@ impl Connection {
         self.handshake.check_frame(&frame)?;
         match frame {
             Frame::Message(text) => {
-                let handled = match message::parse(&text) {
+                let handled = match message::parse_frame(&text, &mut self.names) {
                     Ok(message) => self.handle_message(message, now),
                     Err(error) => Err(error.into()),
                 };
@@ -161,7 +161,9 @@ impl Connection {
         let Some(stream) = self.streams.open_mut(id) else { return self.after_the_end(id, "RESET") };
         let peer_was_done = stream.recv.is_ended();
         let unfinished = !stream.send.is_ended();
-        if self.ids.is_own(id) && peer_was_done {
+        // What had ended before is whole: an answer, and either direction of a tunnel.
+        let is_whole = peer_was_done && (self.ids.is_own(id) || stream.upgrade() == Upgrade::Taken);
+        if is_whole {
             if unfinished && !stream.muted {
                 self.events.push_back(Event::StopSending(id));
             }
@@ -191,10 +193,10 @@ impl Connection {
         }
         // Whose stream it is says whether this has to be an answer; the parser checks that the flags agree.
         if self.ids.is_own(id) {
-            let (head, body) = head::parse_response(flags, bytes)?;
+            let (head, body) = head::parse_response(flags, bytes, &mut self.names)?;
             return self.handle_response(id, head, body, now);
         }
-        let (head, body) = head::parse_request(flags, bytes)?;
+        let (head, body) = head::parse_request(flags, bytes, &mut self.names)?;
         self.handle_request(id, head, body)
     }
 }

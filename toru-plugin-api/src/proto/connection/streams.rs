@@ -10,7 +10,7 @@ use crate::{
         ConnectionError, Event,
         handshake::Handshake,
         ids::Absent,
-        stream::{Exchange, Upgrade},
+        stream::{Exchange, Stream, Upgrade},
         timer::{Running, Timer},
     },
 };
@@ -108,6 +108,15 @@ impl Connection {
             stream.reset_sent = true;
             stream.send.abort();
             self.queue.reset(id, ResetCode::DONE);
+        }
+    }
+
+    /// This side has sent its END on a tunnel that it has closed: the peer need not go on.
+    pub(super) fn stop_if_hung_up(&mut self, id: StreamId) {
+        let stops =
+            |stream: &mut Stream| stream.hangs_up && stream.send.is_ended() && !stream.recv.is_ended();
+        if self.streams.open_mut(id).is_some_and(stops) {
+            self.reset_stream(id, ResetCode::DONE);
         }
     }
 
