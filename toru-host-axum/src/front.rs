@@ -84,8 +84,6 @@ impl Connection {
         match self.admit(&request).await {
             Ok(Destination::Plugin) => {
                 strip(request.headers_mut(), front.app.access.token());
-                request.extensions_mut().insert(self.caller.clone());
-                request.extensions_mut().insert(front.admin.clone());
                 self.forward(request).await.map(Either::Left)
             }
             Ok(Destination::Own) => {
@@ -105,11 +103,11 @@ impl Connection {
     async fn forward(&self, mut request: Request<Incoming>) -> Response<AnswerBody> {
         let plugins = &self.front.plugins;
         if !request.headers().contains_key(header::UPGRADE) {
-            return plugins.forward(request).await;
+            return plugins.forward_for(request, &self.caller, &self.front.admin).await;
         }
         let client = hyper::upgrade::on(&mut request);
         request.extensions_mut().insert(UpgradeSupport);
-        let mut response = plugins.forward(request).await;
+        let mut response = plugins.forward_for(request, &self.caller, &self.front.admin).await;
         if let Some(plugin) = PluginTunnel::take(&mut response) {
             *self.upgraded() = Some((client, plugin));
         }

@@ -18,6 +18,7 @@ mod solo;
 use std::{io, process::ExitCode, time::Duration};
 
 use clap::Parser;
+use mimalloc::MiMalloc;
 use tokio::runtime::Runtime;
 use tracing_subscriber::EnvFilter;
 
@@ -28,6 +29,10 @@ use crate::{
 
 /// What a second signal leaves to threads that still read or write a file; the process ends with or without them.
 const LAST_WAIT: Duration = Duration::from_millis(200);
+
+/// A request allocates some dozen small pieces, and frees them on the same thread: see docs/BENCHMARKS.md for what this is worth.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 fn main() -> ExitCode {
     let args = Args::parse();

@@ -9,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+use rustix::net::sockopt::set_socket_send_buffer_size;
 use tokio::{runtime::Handle, task::JoinHandle};
 use toru_plugin_api::{
     message::lifecycle::{Features, Init, feature},
@@ -61,6 +62,10 @@ pub(super) async fn launch(host: Arc<Host>, prepared: Box<Prepared>) -> Result<B
     Live::open(process, sockets, &lanes, setup).map(Box::new)
 }
 
+/// What the system holds of what one end has written and the other has not read: some of the largest frames, so that neither end waits for
+/// the other after each of them.
+const SOCKET_BUFFER: usize = 1 << 20;
+
 /// The host's ends, and those to be inherited.
 fn make_sockets(prepared: &Prepared, lanes: usize) -> io::Result<(Sockets, Vec<OwnedFd>)> {
     if prepared.protocol == 1 || prepared.definition.metadata.transport() == Transport::Path {
@@ -70,6 +75,10 @@ fn make_sockets(prepared: &Prepared, lanes: usize) -> io::Result<(Sockets, Vec<O
     let mut inherit = Vec::with_capacity(lanes);
     for _ in 0..lanes {
         let (ours, theirs) = UnixStream::pair()?;
+        for end in [&ours, &theirs] {
+            // The system may allow less, which is slower for large bodies and nothing else.
+            let _ = set_socket_send_buffer_size(end, SOCKET_BUFFER);
+        }
         own.push(ours);
         inherit.push(theirs.into());
     }
@@ -117,6 +126,7 @@ pub(super) fn link_setup(
     settings.ping_interval = Some(config.ping_interval);
     settings.ping_unhealthy = config.ping_unhealthy;
     settings.ping_dead = config.ping_dead;
+    settings.numbers_after = config.stream_numbers_after;
     if host.service.is_some() {
         settings.features = Features::new(feature::ALL);
     }

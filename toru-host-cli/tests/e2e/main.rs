@@ -8,6 +8,7 @@ mod crash;
 mod death;
 mod docs;
 mod durability;
+mod floods;
 mod folder;
 mod host;
 mod load;

@@ -14,14 +14,12 @@ use toru_plugin_api::{
 use super::{KEYS, Operation, Sample, VALUE_BYTES};
 use crate::{
     Outcome, load,
-    system::{self, System},
+    system::{Host, System},
+    workload::Workload,
 };
 
 /// Its id, which is its route, too.
 const ID: &str = "kv-load";
-
-/// The most that a load may take: the longest one and the keys before it.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What is asked of the plugin, as the query.
 #[derive(Debug, Clone, Copy)]
@@ -42,27 +40,28 @@ struct Done {
 
 /// Starts a host with the plugin.
 pub(super) fn start() -> Outcome<System> {
-    system::toru_with("toru", ID, "/load", |folder| {
-        fs::create_dir_all(folder)?;
-        fs::write(
-            folder.join("plugin.toml"),
-            format!(
-                "id = \"{ID}\"\nname = \"KV load\"\nversion = \"0.1.0\"\nroute = \"/{ID}\"\nprotocol = 2\n\
-                 exec = [\"./toru-bench\", \"kv-plugin\"]\n"
-            ),
-        )?;
-        fs::copy(std::env::current_exe()?, folder.join("toru-bench"))?;
-        Ok(())
-    })
+    let host = Host::empty()?;
+    let folder = host.plugins().join(ID);
+    fs::create_dir(&folder)?;
+    fs::write(
+        folder.join("plugin.toml"),
+        format!(
+            "id = \"{ID}\"\nname = \"KV load\"\nversion = \"0.1.0\"\nroute = \"/{ID}\"\nprotocol = 2\n\
+             exec = [\"./toru-bench\", \"server\", \"kv-plugin\"]\n"
+        ),
+    )?;
+    fs::copy(std::env::current_exe()?, folder.join("toru-bench"))?;
+    host.serve(ID)
 }
 
 /// Has the plugin call for so many seconds.
 pub(super) fn load(toru: &System, operation: Operation, callers: usize, seconds: u32) -> Outcome<Sample> {
-    let query = format!("?{}&{callers}&{seconds}", operation.name());
     let mut target = toru.target.clone();
-    target.path += &query;
-    let text = load::ask(&target, PATIENCE)?;
-    let done: Done = serde_json::from_str(&text).map_err(|error| format!("{error}: {text}"))?;
+    target.prefix += &format!("/load?{}&{callers}&{seconds}", operation.name());
+    let answer = load::probe(&target, &Workload::GET)?;
+    let done: Done = serde_json::from_slice(&answer.body).map_err(|error| {
+        format!("the plugin answers {}: {error}: {}", answer.status, String::from_utf8_lossy(&answer.body))
+    })?;
     Ok(Sample { per_second: done.calls as f64 / done.seconds, p50_us: done.p50_us, p99_us: done.p99_us })
 }
 

@@ -2,16 +2,18 @@
 
 use std::{
     fs::File,
-    os::unix::{fs::FileExt, net::UnixStream, process::CommandExt},
+    os::unix::{fs::FileExt, net::UnixStream},
     process::{Command, Stdio},
     time::{Duration, Instant},
 };
 
 use super::{KEYS, Operation, Sample, VALUE_BYTES};
-use crate::{Outcome, system::Guard};
+use crate::{
+    Outcome,
+    process::{Guard, is_installed},
+    system::NotStarted,
+};
 
-/// The most that Redis may take to listen.
-const PATIENCE: Duration = Duration::from_secs(10);
 /// Requests of the run that tells how many fill the time.
 const PROBE: u64 = 2_000;
 
@@ -22,26 +24,31 @@ pub(super) struct Redis {
 }
 
 impl Redis {
-    pub(super) fn start() -> Outcome<Self> {
-        let folder = tempfile::tempdir()?;
-        let process = Command::new("redis-server")
-            .args(["--port", "0", "--save", "", "--appendonly", "yes", "--appendfsync", "always", "--dir"])
-            .arg(folder.path())
-            .arg("--unixsocket")
-            .arg(folder.path().join("redis.sock"))
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .process_group(0)
-            .spawn()
-            .map_err(|error| format!("redis-server (Debian's package of this name): {error}"))?;
-        let redis = Self { _process: Guard::new(process), folder };
-        let started = Instant::now();
-        while UnixStream::connect(redis.folder.path().join("redis.sock")).is_err() {
-            if started.elapsed() > PATIENCE {
-                return Err("redis-server does not listen".into());
-            }
-            std::thread::yield_now();
+    pub(super) fn start() -> Result<Self, NotStarted> {
+        if !is_installed("redis-server", "--version") || !is_installed("redis-benchmark", "--version") {
+            return Err(NotStarted::Missing("Redis is not installed: apt-get install redis-server".into()));
         }
+        let folder = tempfile::tempdir()?;
+        let mut process = Guard::spawn(
+            Command::new("redis-server")
+                .args([
+                    "--port",
+                    "0",
+                    "--save",
+                    "",
+                    "--appendonly",
+                    "yes",
+                    "--appendfsync",
+                    "always",
+                    "--dir",
+                ])
+                .arg(folder.path())
+                .arg("--unixsocket")
+                .arg(folder.path().join("redis.sock"))
+                .stdout(Stdio::null()),
+        )?;
+        process.wait_until(|| UnixStream::connect(folder.path().join("redis.sock")).is_ok())?;
+        let redis = Self { _process: process, folder };
         redis.benchmark(Operation::Set, 1, KEYS as u64 * 10)?;
         Ok(redis)
     }
@@ -87,14 +94,18 @@ pub(super) fn disk(seconds: u32) -> Outcome<Sample> {
     file.write_all_at(&vec![0; PAGE * PAGES as usize], 0)?;
     file.sync_all()?;
     let (began, most) = (Instant::now(), Duration::from_secs(seconds.into()));
-    let mut writes = 0_u64;
+    let mut took = Vec::new();
     let mut page = vec![0; PAGE];
     while began.elapsed() < most {
-        page[..8].copy_from_slice(&writes.to_be_bytes());
-        file.write_all_at(&page, writes % PAGES * PAGE as u64)?;
+        let write = took.len() as u64;
+        let start = Instant::now();
+        page[..8].copy_from_slice(&write.to_be_bytes());
+        file.write_all_at(&page, write % PAGES * PAGE as u64)?;
         file.sync_data()?;
-        writes += 1;
+        took.push(start.elapsed());
     }
-    let per_second = writes as f64 / began.elapsed().as_secs_f64();
-    Ok(Sample { per_second, p50_us: 0.0, p99_us: 0.0 })
+    let per_second = took.len() as f64 / began.elapsed().as_secs_f64();
+    took.sort_unstable();
+    let percentile = |part: usize| took[took.len() * part / 100].as_secs_f64() * 1e6;
+    Ok(Sample { per_second, p50_us: percentile(50), p99_us: percentile(99) })
 }
