@@ -4,6 +4,7 @@
 
 mod access;
 mod api;
+mod frontend;
 mod host;
 mod kv;
 mod limits;
