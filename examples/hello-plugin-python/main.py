@@ -1,10 +1,13 @@
 """A Toru plugin in Python: the standard library and the folder `toru` beside this file, nothing else.
 
-    GET  /          a greeting, from the settings
-    GET  /json      100 bytes of JSON
-    POST /echo      the request's body, as it arrives
-    GET  /counter   how often it was counted; POST counts one more
-    GET  /wait?ms=  an answer after that many milliseconds
+    GET  /                 a greeting, from the settings
+    GET  /json             100 bytes of JSON
+    POST /echo             the request's body, as it arrives
+    POST /count            how many bytes the request's body has
+    GET  /download?bytes=  so many dots
+    GET  /counter          how often it was counted; POST counts one more
+    GET  /wait?ms=         an answer after that many milliseconds
+    GET  /events?n=        so many server-sent events; with &ms= one after that many milliseconds each
 """
 
 import asyncio
@@ -15,6 +18,11 @@ import toru
 
 HUNDRED_BYTES = json.dumps({"plugin": "hello-python", "padding": "." * 59}).encode()
 assert len(HUNDRED_BYTES) == 100
+
+# The longest download, kept whole, the most events, and the longest wait in milliseconds.
+DOTS = b"." * (1 << 20)
+MAX_EVENTS = 10_000
+MAX_WAIT = 60_000
 
 # Two counts at once must not read the same number: get and set are two calls.
 counting = asyncio.Lock()
@@ -29,15 +37,49 @@ async def handle(request, plugin):
         return toru.Response(200, {"content-type": "application/json"}, HUNDRED_BYTES)
     if path == "/echo":
         return toru.Response(200, {"content-type": "application/octet-stream"}, request.body)
+    if path == "/count":
+        return toru.Response(200, {}, str(await length(request.body)))
+    if path == "/download":
+        if (wanted := number(query, "bytes", len(DOTS))) is None:
+            return toru.Response(400, {}, f"bytes must be a number from 0 to {len(DOTS)}\n")
+        return toru.Response(200, {"content-type": "application/octet-stream"}, DOTS[:wanted])
     if path == "/counter":
         return await counter(request, plugin)
     if path == "/wait":
-        milliseconds = dict(urllib.parse.parse_qsl(query)).get("ms", "100")
-        if not milliseconds.isdigit() or int(milliseconds) > 60_000:
-            return toru.Response(400, {}, "ms must be a number from 0 to 60000\n")
-        await asyncio.sleep(int(milliseconds) / 1000)
+        if (milliseconds := number(query, "ms", MAX_WAIT, default=100)) is None:
+            return toru.Response(400, {}, f"ms must be a number from 0 to {MAX_WAIT}\n")
+        await asyncio.sleep(milliseconds / 1000)
         return toru.Response(200, {}, "waited\n")
+    if path == "/events":
+        count, milliseconds = number(query, "n", MAX_EVENTS), number(query, "ms", MAX_WAIT, default=0)
+        if count is None or milliseconds is None:
+            return toru.Response(400, {}, f"n must be a number up to {MAX_EVENTS}, ms one up to {MAX_WAIT}\n")
+        # A proxy before the host, nginx for one, would else collect events until its buffer is full.
+        headers = {"content-type": "text/event-stream", "x-accel-buffering": "no"}
+        return toru.Response(200, headers, events(count, milliseconds / 1000))
     return toru.Response(404, {}, f"there is nothing at {path}\n")
+
+
+def number(query, name, most, default=None):
+    """The number of `name=` in a query, or the default without it; None when it is no number up to `most`."""
+    text = dict(urllib.parse.parse_qsl(query)).get(name)
+    if text is None:
+        return default
+    return int(text) if text.isascii() and text.isdigit() and int(text) <= most else None
+
+
+async def length(body):
+    count = 0
+    async for chunk in body:
+        count += len(chunk)
+    return count
+
+
+async def events(count, pause):
+    for n in range(count):
+        if pause:
+            await asyncio.sleep(pause)
+        yield f"data: {n}\n\n".encode()
 
 
 async def counter(request, plugin):

@@ -64,6 +64,9 @@ compile_error!("Toru supports Linux only so far: it needs process groups, pidfds
 pub mod config;
 pub mod discovery;
 pub mod event;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod http;
 pub mod instance;
 mod link;

@@ -2,18 +2,23 @@
 //!
 //! A plain hyper service, because plugin routes are the hot path and a router before them costs more than they do.
 
-use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    convert::Infallible,
+    net::SocketAddr,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use axum::{Router, body::Body as OwnBody, response::IntoResponse};
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body::Body as _;
 use http_body_util::{BodyExt, Either};
-use hyper::body::Incoming;
+use hyper::{body::Incoming, upgrade::OnUpgrade};
 use tokio::time::timeout;
 use toru_core::{
     PluginService,
-    http::{AnswerBody, Caller, Identity},
+    http::{AnswerBody, Caller, Identity, PluginTunnel, UpgradeSupport},
 };
 use tower_service::Service;
 
@@ -55,6 +60,8 @@ pub(crate) struct Connection {
     local: SocketAddr,
     caller: Caller,
     place: Place,
+    /// What goes on after the last answer, if that was a 101.
+    upgraded: Mutex<Option<(OnUpgrade, PluginTunnel)>>,
 }
 
 /// A body of a plugin or of the host.
@@ -68,7 +75,7 @@ enum Destination {
 
 impl Connection {
     pub(crate) fn new(front: Arc<Front>, local: SocketAddr, peer: SocketAddr, place: Place) -> Self {
-        Self { front, local, caller: Caller::http(peer.ip()), place }
+        Self { front, local, caller: Caller::http(peer.ip()), place, upgraded: Mutex::default() }
     }
 
     /// Answers one request.
@@ -79,7 +86,7 @@ impl Connection {
                 strip(request.headers_mut(), front.app.access.token());
                 request.extensions_mut().insert(self.caller.clone());
                 request.extensions_mut().insert(front.admin.clone());
-                front.plugins.forward(request).await.map(Either::Left)
+                self.forward(request).await.map(Either::Left)
             }
             Ok(Destination::Own) => {
                 let Ok(response): Result<_, Infallible> = front.router.clone().call(request).await;
@@ -93,6 +100,34 @@ impl Connection {
                 response
             }
         }
+    }
+
+    async fn forward(&self, mut request: Request<Incoming>) -> Response<AnswerBody> {
+        let plugins = &self.front.plugins;
+        if !request.headers().contains_key(header::UPGRADE) {
+            return plugins.forward(request).await;
+        }
+        let client = hyper::upgrade::on(&mut request);
+        request.extensions_mut().insert(UpgradeSupport);
+        let mut response = plugins.forward(request).await;
+        if let Some(plugin) = PluginTunnel::take(&mut response) {
+            *self.upgraded() = Some((client, plugin));
+        }
+        response
+    }
+
+    /// Carries on with what the connection was upgraded to, until both sides have ended.
+    pub(crate) async fn carry_on(&self) {
+        let upgraded = self.upgraded().take();
+        let Some((client, plugin)) = upgraded else { return };
+        if let Err(error) = plugin.carry(client).await {
+            tracing::debug!(error = &error as &dyn std::error::Error, "an upgraded connection was cut");
+        }
+    }
+
+    fn upgraded(&self) -> MutexGuard<'_, Option<(OnUpgrade, PluginTunnel)>> {
+        // Nothing panics while it is held.
+        self.upgraded.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether a request may enter. What is looked at here is what is forwarded later: nothing is decoded or joined.

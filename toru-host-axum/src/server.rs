@@ -229,8 +229,9 @@ async fn serve(
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "TCP_NODELAY was not set");
     }
+    let requests = connection.clone();
     let service = service_fn(move |request| {
-        let connection = connection.clone();
+        let connection = requests.clone();
         async move { Ok::<_, std::convert::Infallible>(connection.answer(request).await) }
     });
     let mut http = http1::Builder::new();
@@ -239,7 +240,7 @@ async fn serve(
         .header_read_timeout(limits.head_timeout)
         .max_header_size(limits.head_bytes)
         .max_buf_size(CONNECTION_BUFFER.max(limits.head_bytes));
-    let mut served = pin!(http.serve_connection(TokioIo::new(stream), service));
+    let mut served = pin!(http.serve_connection(TokioIo::new(stream), service).with_upgrades());
     let ended = tokio::select! {
         ended = &mut served => ended,
         _ = draining.changed() => {
@@ -247,7 +248,9 @@ async fn serve(
             served.await
         }
     };
-    if let Err(error) = ended {
-        tracing::debug!(%error, "a connection ended");
+    match ended {
+        // Still the same connection: it counts as open, and is cut at the end of the drain.
+        Ok(()) => connection.carry_on().await,
+        Err(error) => tracing::debug!(%error, "a connection ended"),
     }
 }

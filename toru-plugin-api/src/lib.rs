@@ -60,6 +60,6 @@ pub use metadata::{Manifest, PluginMetadata};
 pub use plugin::testing;
 #[cfg(feature = "plugin")]
 pub use plugin::{
-    Body, BodySender, Caller, HttpRequest, HttpResponse, KvOp, PluginContext, PluginError, PluginKvStore,
-    PluginResult, ServeError, ToruPlugin, serve, serve_service,
+    Body, BodySender, Caller, HostClient, HostError, HttpRequest, HttpResponse, KvOp, PluginContext, PluginError,
+    PluginKvStore, PluginResult, ServeError, ToruPlugin, Upgrade, Upgraded, serve, serve_service,
 };

@@ -26,7 +26,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
         };
         let plugins = plugins.clone();
         let service = service_fn(move |request| answer(plugins.clone(), request));
-        tokio::spawn(http1::Builder::new().timer(TokioTimer::new()).serve_connection(stream, service));
+        let connection = http1::Builder::new().timer(TokioTimer::new()).serve_connection(stream, service);
+        // Plugins may take WebSockets and other upgrades.
+        tokio::spawn(connection.with_upgrades());
     }
     supervisor.shutdown().await;
     Ok(())

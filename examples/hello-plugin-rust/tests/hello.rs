@@ -5,6 +5,8 @@
     reason = "what a test cannot go on without is its failure; clippy knows test functions only, not their helpers"
 )]
 
+use std::time::Duration;
+
 use hello_plugin_rust::{Hello, JSON};
 use http_body_util::BodyExt;
 use toru_plugin_api::{
@@ -100,6 +102,42 @@ async fn events_come_in_order() {
     assert_eq!(body, "data: 0\n\ndata: 1\n\ndata: 2\n\n");
 }
 
+#[tokio::test(start_paused = true)]
+async fn paced_events_come_one_by_one() {
+    let host = start().await;
+    let begin = tokio::time::Instant::now();
+    let mut body = host.get("/events?n=3&ms=10").await.unwrap().into_body();
+    for n in 0..3_u64 {
+        let frame = body.frame().await.unwrap().unwrap();
+        assert_eq!(frame.into_data().unwrap(), format!("data: {n}\n\n"));
+        assert_eq!(begin.elapsed(), Duration::from_millis(10 * (n + 1)));
+    }
+}
+
+#[tokio::test]
+async fn a_download_has_as_many_bytes_as_asked() {
+    let host = start().await;
+    for bytes in [0, 1, 1 << 20] {
+        let response = host.get(&format!("/download?bytes={bytes}")).await.unwrap();
+        assert_eq!(text(response).await, ".".repeat(bytes));
+    }
+}
+
+#[tokio::test]
+async fn a_body_is_counted_as_it_streams() {
+    let host = start().await;
+    let (sender, body) = Body::channel();
+    let sending = async {
+        for _ in 0..100 {
+            sender.send(vec![0; 10_000]).await.unwrap();
+        }
+        drop(sender);
+    };
+    let answer = host.request(Request::post("/count").body(body).unwrap());
+    let (answer, ()) = tokio::join!(answer, sending);
+    assert_eq!(text(answer.unwrap()).await, "1000000");
+}
+
 #[tokio::test]
 async fn wrong_requests_get_clear_answers() {
     let host = start().await;
@@ -109,6 +147,9 @@ async fn wrong_requests_get_clear_answers() {
         (Request::get("/wait?ms=soon"), StatusCode::BAD_REQUEST),
         (Request::get("/wait?ms=60001"), StatusCode::BAD_REQUEST),
         (Request::get("/events"), StatusCode::BAD_REQUEST),
+        (Request::get("/events?n=3&ms=soon"), StatusCode::BAD_REQUEST),
+        (Request::get("/download?bytes=1048577"), StatusCode::BAD_REQUEST),
+        (Request::get("/count"), StatusCode::METHOD_NOT_ALLOWED),
     ] {
         let response = host.request(request.body(()).unwrap()).await.unwrap();
         assert_eq!(response.status(), status);

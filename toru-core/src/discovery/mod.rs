@@ -25,6 +25,8 @@ pub use folder::read_source_dir;
 pub use probe::Prober;
 pub use scan::scan;
 pub use settings::config_for;
+#[cfg(feature = "fuzzing")]
+pub(crate) use settings::merge_settings;
 
 /// Something in the plugins folder that is a plugin, or means to be.
 #[derive(Debug, Clone)]

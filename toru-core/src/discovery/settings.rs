@@ -26,15 +26,15 @@ pub fn config_for(
     };
     let settings = parse_settings(&text).map_err(|error| invalid(error.to_string()))?;
     let mut merged = defaults.clone();
-    merge(&mut merged, settings);
+    merge_settings(&mut merged, settings);
     Ok(merged)
 }
 
-/// Nesting is bounded by `CONFIG_DEPTH_MAX` on both sides.
-fn merge(into: &mut Map<String, Value>, from: Map<String, Value>) {
+/// Merges key by key. Nesting is bounded by `CONFIG_DEPTH_MAX` on both sides.
+pub(crate) fn merge_settings(into: &mut Map<String, Value>, from: Map<String, Value>) {
     for (key, value) in from {
         match (into.get_mut(&key), value) {
-            (Some(Value::Object(into)), Value::Object(from)) => merge(into, from),
+            (Some(Value::Object(into)), Value::Object(from)) => merge_settings(into, from),
             (_, value) => {
                 into.insert(key, value);
             }

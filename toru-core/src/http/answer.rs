@@ -6,7 +6,7 @@ use http_body::Body;
 use super::{
     AnswerBody,
     body::{LengthMismatch, content_length},
-    headers::clean,
+    headers::{clean, take_upgrade},
     problem::Problem,
 };
 use crate::link::{BadAnswer, Link, LinkAnswer, LinkBody};
@@ -18,8 +18,8 @@ pub(super) fn pass(
     is_head: bool,
     host_cookies: &[Box<str>],
 ) -> Result<Response<AnswerBody>, Problem> {
-    let LinkAnswer { head, body } = answer;
-    // No upgrade was offered, and no interim answer is asked for.
+    let LinkAnswer { head, body, .. } = answer;
+    // A 101 that was offered goes another way, and no interim answer is asked for.
     if head.status.is_informational() {
         link.report_bad_answer(
             BadAnswer::Interim,
@@ -28,7 +28,14 @@ pub(super) fn pass(
         return Err(Problem::BadAnswer);
     }
     let mut headers = head.headers;
+    // A 426 has to name what it demands (RFC 9110, 15.5.22).
+    let demanded =
+        (head.status == StatusCode::UPGRADE_REQUIRED).then(|| take_upgrade(&mut headers)).flatten();
     clean(&mut headers, host_cookies, |found, what| link.report_bad_answer(found, what));
+    if let Some(protocols) = demanded {
+        headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+        headers.insert(header::UPGRADE, protocols);
+    }
     let length = content_length(&headers).map_err(|LengthMismatch| {
         link.report_bad_answer(BadAnswer::ContentLength, "content-length is no number, or more than one");
         Problem::BadAnswer

@@ -18,6 +18,7 @@ use super::{
     headers::{self, Context},
     path::{self, PathKind},
     problem::Problem,
+    upgrade::Offer,
 };
 use crate::{
     link::{BadAnswer, Link, LinkAnswer, SendError},
@@ -42,11 +43,12 @@ impl PluginService {
         self.exchange(request).await.unwrap_or_else(Problem::into_response)
     }
 
-    async fn exchange<B>(&self, request: Request<B>) -> Result<Response<AnswerBody>, Problem>
+    async fn exchange<B>(&self, mut request: Request<B>) -> Result<Response<AnswerBody>, Problem>
     where
         B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<BoxError>,
     {
+        let offer = Offer::of(&mut request);
         let (mut parts, body) = request.into_parts();
         if parts.method == Method::CONNECT {
             return Err(Problem::MethodNotSupported);
@@ -72,8 +74,13 @@ impl PluginService {
         let length = content_length(&head.headers)?;
         let body = self.first_look(body, length, expects_continue).await?;
         let is_head = head.method == Method::HEAD;
-        let (link, answer) = self.send(&endpoint, head, body, length).await?;
-        answer::pass(answer, &link, is_head, &self.host_cookies)
+        let (link, answer) = self.send(&endpoint, head, body, length, offer.as_ref()).await?;
+        match (offer, answer) {
+            (Some(offer), LinkAnswer { head, tunnel: Some(tunnel), .. }) => {
+                offer.taken(head, tunnel, &link, &self.host_cookies)
+            }
+            (_, answer) => answer::pass(answer, &link, is_head, &self.host_cookies),
+        }
     }
 
     /// The endpoint, and the path as the plugin gets it.
@@ -127,6 +134,7 @@ impl PluginService {
         mut head: RequestHead,
         body: FirstLook<B>,
         length: Option<u64>,
+        offer: Option<&Offer>,
     ) -> Result<(Link, LinkAnswer), Problem>
     where
         B: Body<Data = Bytes> + Send + 'static,
@@ -146,7 +154,10 @@ impl PluginService {
             head.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(bytes.len()));
         }
         for sends_left in (0..MAX_SENDS).rev() {
-            let Some(body) = outgoing.whole(self.body_idle, length) else { break };
+            let Some(mut body) = outgoing.whole(self.body_idle, length) else { break };
+            if let Some(offer) = offer {
+                body = offer.make(&link, &mut head.headers);
+            }
             let error = match link.request(&head, body, permit, endpoint.queue_wait()).await {
                 Ok(answer) => return Ok((link, answer)),
                 Err(error) => error,

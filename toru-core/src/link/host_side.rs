@@ -31,6 +31,8 @@ pub(crate) enum BadAnswer {
     HostCookie,
     /// A content-length that is none, or not that of the body.
     ContentLength,
+    /// A 101 to a protocol that was not offered.
+    Upgrade,
 }
 
 /// Where what a plugin tells goes.

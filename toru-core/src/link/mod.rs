@@ -11,7 +11,7 @@ pub(crate) mod testing;
 mod v1;
 mod v2;
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http_body::Body;
@@ -20,7 +20,7 @@ use tokio::{
     sync::{OwnedSemaphorePermit, mpsc},
 };
 use toru_plugin_api::{
-    driver::{BoxError, RecvBody, RequestBody, RequestError},
+    driver::{BoxError, IncomingRequest, RecvBody, RequestBody, RequestError, Tunnel},
     message::{
         http::{RequestHead, ResponseHead},
         kv::{KvAnswer, KvCall, KvError},
@@ -33,6 +33,18 @@ use crate::{event::EventBus, log::PluginLog, store::KvStore};
 
 pub(crate) use host_side::BadAnswer;
 
+/// What the embedder lets plugins ask for.
+pub(crate) trait HostService: fmt::Debug + Send + Sync {
+    /// What answers on one link of this plugin.
+    fn for_plugin(&self, id: &Arc<str>) -> Box<dyn AnswersRequests>;
+}
+
+/// Answers the requests that come on one link.
+pub(crate) trait AnswersRequests: fmt::Debug + Send + Sync {
+    /// Answers a request, in a task of its own: what comes after it on the link does not wait.
+    fn answer(&mut self, request: IncomingRequest);
+}
+
 /// What a link needs of the host.
 #[derive(Debug, Clone)]
 pub(crate) struct LinkSetup {
@@ -44,6 +56,8 @@ pub(crate) struct LinkSetup {
     pub(crate) settings: Settings,
     /// Where its KV calls go.
     pub(crate) kv: Arc<dyn KvStore>,
+    /// Who answers its requests; without it the link does not offer to take any.
+    pub(crate) service: Option<Arc<dyn HostService>>,
     /// Where its records go.
     pub(crate) log: PluginLog,
     /// Where its events go.
@@ -150,6 +164,8 @@ impl Permit {
 pub(crate) struct LinkAnswer {
     pub(crate) head: ResponseHead,
     pub(crate) body: LinkBody,
+    /// The plugin's end, when it has taken an upgrade.
+    pub(crate) tunnel: Option<Tunnel>,
 }
 
 /// The body of a plugin's answer.

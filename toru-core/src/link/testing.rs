@@ -77,6 +77,7 @@ impl TestHost {
             init,
             settings,
             kv: self.kv.clone(),
+            service: None,
             log: self.log.clone(),
             events: self.bus.clone(),
         }

@@ -17,7 +17,9 @@ use tokio::{
     time::Instant,
 };
 use toru_plugin_api::{
-    driver::{BoxError, DriveError, Handle, Incoming, IncomingEvent, RequestBody, RequestError, drive},
+    driver::{
+        BoxError, DriveError, Handle, Incoming, IncomingEvent, RequestBody, RequestError, Response, drive,
+    },
     frame::limits::MAX_INLINE,
     message::{
         http::RequestHead,
@@ -28,8 +30,8 @@ use toru_plugin_api::{
 };
 
 use super::{
-    LinkAnswer, LinkBody, LinkLost, LinkNews, LinkSetup, Permit, SendError, excerpt, gate::EventGate,
-    host_side::HostSide, kv::KvService,
+    AnswersRequests, LinkAnswer, LinkBody, LinkLost, LinkNews, LinkSetup, Permit, SendError, excerpt,
+    gate::EventGate, host_side::HostSide, kv::KvService,
 };
 
 /// The version of the protocol that this link speaks.
@@ -75,11 +77,12 @@ impl Link {
         setup.settings.body_idle_timeout *= 2;
         let host = HostSide::new(&setup);
         let shared = Arc::new(Shared { host, terms: OnceLock::new() });
+        let requests = setup.service.map(|service| service.for_plugin(&setup.plugin_id));
         let kv = KvService::new(setup.plugin_id, setup.kv, setup.settings.kv_timeout);
         let connection = Connection::host(setup.settings, setup.init, Instant::now().into_std());
         let (handle, incoming, driver) = drive(io, connection);
         let gate = EventGate::new(Instant::now());
-        let served = Served { handle: handle.clone(), shared: shared.clone(), kv, gate, news };
+        let served = Served { handle: handle.clone(), shared: shared.clone(), kv, requests, gate, news };
         let driver = tokio::spawn(driver);
         tokio::spawn(served.run(incoming, driver));
         Self { handle, shared }
@@ -127,9 +130,11 @@ impl Link {
         B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<BoxError>,
     {
-        let has_body = !matches!(body, RequestBody::Empty);
+        let has_body = !matches!(body, RequestBody::Empty | RequestBody::Upgrade);
         match self.handle.request_within(wait, head, body).await {
-            Ok(response) => Ok(LinkAnswer { head: response.head, body: LinkBody::Stream(response.body) }),
+            Ok(Response { head, body, tunnel }) => {
+                Ok(LinkAnswer { head, body: LinkBody::Stream(body), tunnel })
+            }
             Err(RequestError::Open(error)) => Err(match error {
                 OpenError::TooLarge if has_body => SendError::BodyTooLarge,
                 OpenError::TooLarge => SendError::HeadTooLarge,
@@ -149,6 +154,7 @@ struct Served {
     handle: Handle,
     shared: Arc<Shared>,
     kv: KvService,
+    requests: Option<Box<dyn AnswersRequests>>,
     gate: EventGate,
     news: mpsc::Sender<LinkNews>,
 }
@@ -184,6 +190,12 @@ impl Served {
             }
             IncomingEvent::PingsMissed(missed) => self.tell(LinkNews::PingsMissed(missed)).await,
             IncomingEvent::Kv(call) => self.kv.serve(call).await,
+            IncomingEvent::Request(request) => {
+                // The connection takes requests only where they were offered to be answered.
+                if let Some(requests) = &mut self.requests {
+                    requests.answer(request);
+                }
+            }
             IncomingEvent::Log(record) => self.shared.host.record(&record),
             IncomingEvent::Event(event) => self.shared.host.event(event, &mut self.gate),
             IncomingEvent::Dropped(records) => {

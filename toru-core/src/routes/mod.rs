@@ -65,6 +65,11 @@ impl Routes {
         });
     }
 
+    /// Whether a plugin of this id has a route.
+    pub(crate) fn has(&self, id: &str) -> bool {
+        self.table.load().by_route.values().any(|endpoint| &**endpoint.id() == id)
+    }
+
     /// The endpoint whose route is the longest whole-segment prefix of `path`, and the rest of the path (always beginning with `/`).
     pub(crate) fn find<'p>(&self, path: &'p str) -> Option<(Arc<Endpoint>, &'p str)> {
         let table = self.table.load();

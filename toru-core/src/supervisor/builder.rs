@@ -2,7 +2,10 @@
 
 use std::{fmt, io, path::PathBuf, sync::Arc, time::Duration};
 
+use bytes::Bytes;
+use http::{Request, Response};
 use tokio::{runtime::Handle, sync::watch};
+use toru_plugin_api::driver::BoxError;
 
 use super::{
     PluginSupervisor, SupervisorError,
@@ -14,7 +17,9 @@ use crate::{
     config::Config,
     discovery::Prober,
     event::{EventBus, EventHook, LogHook},
+    http::{RequestBody, out},
     instance,
+    link::HostService,
     log::Logs,
     process::Spawner,
     routes::Routes,
@@ -24,6 +29,9 @@ use crate::{
 /// The database in the data folder.
 const DATABASE: &str = "toru.db";
 
+/// Makes the service for plugins, which looks up in the routes who else is there.
+type MakeService = Box<dyn FnOnce(Arc<Routes>) -> Arc<dyn HostService> + Send>;
+
 /// Builds a supervisor. Stores that are not given are SQLite and `config.json`, in the folders of the config.
 #[must_use]
 pub struct Builder {
@@ -32,6 +40,7 @@ pub struct Builder {
     events: Option<Arc<dyn EventStore>>,
     states: Option<Arc<dyn StateStore>>,
     hooks: Vec<Box<dyn EventHook>>,
+    service: Option<MakeService>,
     source_dirs: Vec<PathBuf>,
     held: Option<(String, watch::Receiver<bool>)>,
 }
@@ -54,6 +63,7 @@ impl Builder {
             events: None,
             states: None,
             hooks: Vec::new(),
+            service: None,
             source_dirs: Vec::new(),
             held: None,
         }
@@ -80,6 +90,42 @@ impl Builder {
     /// Adds a hook that is told of every event, after the log and the store.
     pub fn event_hook(mut self, hook: impl EventHook) -> Self {
         self.hooks.push(Box::new(hook));
+        self
+    }
+
+    /// Lets plugins send requests to this service: the embedder's own API for them, such as "send this mail". Each request carries the
+    /// [`PluginId`](crate::http::PluginId) of its plugin as an extension; context headers that a plugin sets (`x-toru-*`,
+    /// `x-forwarded-*`) are dropped. It is called on the runtime that drives the plugin's link, for at most 128 requests of a link
+    /// at once, and its future is dropped when the plugin gives up. What it does wrong (an error, a panic) is a 502 for the plugin
+    /// and a line in the host's log. Without it the feature `http-out` is not offered.
+    ///
+    /// ```
+    /// # use std::convert::Infallible;
+    /// # use bytes::Bytes;
+    /// # use http::{Request, Response};
+    /// # use http_body_util::Full;
+    /// use toru_core::{Config, PluginSupervisor, http::{PluginId, RequestBody}};
+    ///
+    /// # fn builder(service: impl tower_service::Service<
+    /// #     Request<RequestBody>, Response = Response<Full<Bytes>>, Error = Infallible, Future: Send,
+    /// # > + Clone + Send + 'static) {
+    /// // `service` is an axum `Router`, or any other tower service for `http::Request<RequestBody>`.
+    /// let builder = PluginSupervisor::builder(Config::new("plugins", "data")).host_service(service);
+    /// # }
+    /// # fn whose(request: &Request<RequestBody>) {
+    /// // In a handler:
+    /// let plugin = request.extensions().get::<PluginId>().expect("every request of a plugin has it");
+    /// # }
+    /// ```
+    pub fn host_service<S, B>(mut self, service: S) -> Self
+    where
+        S: tower_service::Service<Request<RequestBody>, Response = Response<B>> + Clone + Send + 'static,
+        S::Error: Into<BoxError>,
+        S::Future: Send,
+        B: http_body::Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
+        self.service = Some(Box::new(move |routes| Arc::new(out::HostService::new(service, routes))));
         self
     }
 
@@ -137,6 +183,7 @@ impl Builder {
         let host = Host {
             instance_id,
             kv,
+            service: self.service.map(|make| make(routes.clone())),
             event_store,
             states,
             events,

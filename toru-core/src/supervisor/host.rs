@@ -17,6 +17,7 @@ use crate::{
     config::Config,
     discovery::Prober,
     event::{EventBus, EventType},
+    link::HostService,
     log::Logs,
     process::Spawner,
     store::{EventStore, KvStore, StateStore},
@@ -33,6 +34,8 @@ pub(super) struct Host {
     pub(super) config: Config,
     pub(super) instance_id: String,
     pub(super) kv: Arc<dyn KvStore>,
+    /// What plugins may ask of the embedder.
+    pub(super) service: Option<Arc<dyn HostService>>,
     pub(super) event_store: Arc<dyn EventStore>,
     pub(super) states: Arc<dyn StateStore>,
     pub(super) events: EventBus,

@@ -11,7 +11,7 @@ use std::{
 
 use tokio::{runtime::Handle, task::JoinHandle};
 use toru_plugin_api::{
-    message::lifecycle::{Features, Init},
+    message::lifecycle::{Features, Init, feature},
     proto,
 };
 
@@ -111,6 +111,9 @@ fn link_setup(host: &Host, prepared: &Prepared, plugin_socket: String, plugin_id
     settings.ping_interval = Some(config.ping_interval);
     settings.ping_unhealthy = config.ping_unhealthy;
     settings.ping_dead = config.ping_dead;
+    if host.service.is_some() {
+        settings.features = Features::new(feature::ALL);
+    }
     if let Some(features) = prepared.definition.metadata.features() {
         settings.features = settings.features.common(&Features::new(features));
     }
@@ -127,7 +130,15 @@ fn link_setup(host: &Host, prepared: &Prepared, plugin_socket: String, plugin_id
         features: settings.features.clone(),
         limits: settings.limits,
     };
-    LinkSetup { plugin_id, init, settings, kv: host.kv.clone(), log, events: host.events.clone() }
+    LinkSetup {
+        plugin_id,
+        init,
+        settings,
+        kv: host.kv.clone(),
+        service: host.service.clone(),
+        log,
+        events: host.events.clone(),
+    }
 }
 
 /// A process, its links and its captured output.

@@ -16,6 +16,8 @@ mod builder;
 mod claims;
 mod error;
 mod folders;
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzzing;
 mod host;
 mod launch;
 mod links;

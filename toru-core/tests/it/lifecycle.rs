@@ -46,7 +46,7 @@ async fn a_plugin_is_offered_all_features_but_those_that_its_manifest_leaves_out
     scene.plugin_with("some", "tell-features", "features = [\"streams\"]");
     let supervisor = scene.start().await;
     let whole = LogQuery { page: 1, page_size: 10, level: Level::Trace };
-    for (id, offered) in [("all", feature::ALL.to_vec()), ("some", vec![feature::STREAMS])] {
+    for (id, offered) in [("all", feature::USUAL.to_vec()), ("some", vec![feature::STREAMS])] {
         running(&supervisor, id).await;
         let told = supervisor.logs(id, whole).await.unwrap().swap_remove(0).message;
         let mut told: Vec<&str> = told.split(' ').collect();

@@ -9,11 +9,7 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
 use super::shared::{Stream, now};
-use crate::{
-    frame::ResetCode,
-    message::http::Framing,
-    proto::{ReadOutcome, Side},
-};
+use crate::{frame::ResetCode, message::http::Framing, proto::ReadOutcome};
 
 /// A body as it arrives, an [`http_body::Body`]. Reading returns credit. An answer's body dropped
 /// before its end resets the stream.
@@ -45,9 +41,9 @@ impl RecvBody {
     /// The body of a head that came with this framing; `stream` is held only while there is something to read.
     pub(super) fn new(framing: Framing, stream: impl FnOnce() -> Stream) -> Self {
         Self(match framing {
-            Framing::Empty => Source::Whole(None),
+            Framing::Empty | Framing::Tunnel => Source::Whole(None),
             Framing::Inline(bytes) => Source::Whole(Some(bytes).filter(|bytes| !bytes.is_empty())),
-            Framing::Stream | Framing::Tunnel => Source::Link(stream()),
+            Framing::Stream => Source::Link(stream()),
         })
     }
 }
@@ -86,7 +82,8 @@ impl Body for RecvBody {
     }
 }
 
-fn read(stream: &Stream, cx: &Context<'_>) -> Poll<Option<Result<Bytes, RecvError>>> {
+/// What a stream has for who reads it, which is woken when there is more.
+pub(super) fn read(stream: &Stream, cx: &Context<'_>) -> Poll<Option<Result<Bytes, RecvError>>> {
     let key = stream.key;
     let mut state = stream.shared.lock();
     if let Some(code) = state.over(key) {
@@ -119,10 +116,11 @@ impl Drop for RecvBody {
             if !state.is_live(key) {
                 return;
             }
-            match state.connection.side() {
-                // Nobody wants the answer any more: RESET 1, and the plugin drops its handler.
-                Side::Host => state.reset(key, ResetCode::CANCELLED),
-                Side::Plugin => state.connection.discard(key.id, now()),
+            if state.connection.is_own(key.id) {
+                // Nobody wants the answer any more: RESET 1, and the peer drops its handler.
+                state.reset(key, ResetCode::CANCELLED);
+            } else {
+                state.connection.discard(key.id, now());
             }
         });
     }

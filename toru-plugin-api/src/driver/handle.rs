@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http_body::Body;
 
 use super::{
-    BoxError, RecvBody,
+    BoxError, RecvBody, Tunnel,
     pump::pump,
     shared::{Answer, ResetOnDrop, Shared, State, Stream, StreamKey, now},
 };
@@ -14,7 +14,7 @@ use crate::{
     frame::{Limits, ResetCode, StreamId},
     message::{
         event::EventMessage,
-        http::{HeadError, RequestHead, ResponseHead},
+        http::{Framing, HeadError, RequestHead, ResponseHead},
         kv::{KvAnswer, KvCall, KvError, KvErrorCode},
         lifecycle::{Failed, Features, Pong},
         log::LogMessage,
@@ -37,6 +37,9 @@ pub enum RequestBody<B> {
     Full(Bytes),
     /// Pulled as the link accepts it, by a task of its own.
     Stream(B),
+    /// None, and an upgrade is offered: to the protocol that the head's `upgrade` names (protocol section 4). For a plugin with
+    /// `streams` only.
+    Upgrade,
 }
 
 /// An answer.
@@ -46,6 +49,8 @@ pub struct Response {
     pub head: ResponseHead,
     /// Its body. Dropping it unread resets the stream.
     pub body: RecvBody,
+    /// What goes on in place of HTTP after a 101; the body is empty then. Dropping it cuts the stream.
+    pub tunnel: Option<Tunnel>,
 }
 
 /// Why a request got no answer.
@@ -56,7 +61,7 @@ pub enum RequestError {
     #[error(transparent)]
     Open(#[from] OpenError),
     /// The peer reset the stream before the answer's head.
-    #[error("the plugin gave up with code {}", .0.0)]
+    #[error("the peer gave up with code {}", .0.0)]
     Reset(ResetCode),
     /// The response timer expired.
     #[error("no answer in time")]
@@ -77,7 +82,7 @@ impl Handle {
         Self { shared }
     }
 
-    /// Sends a request and awaits the answer's head. Dropping the future resets the stream (`CANCELLED`). Who may have to
+    /// Sends a request (a plugin: where the feature `http-out` is in force) and awaits the answer's head. Dropping the future resets the stream (`CANCELLED`). Who may have to
     /// send it again lends the head.
     ///
     /// Waits while the link has no room or the peer's `max_streams` are open: the caller bounds how many wait. A streamed body
@@ -115,13 +120,21 @@ impl Handle {
             RequestBody::Empty => (OutgoingBody::Empty, None),
             RequestBody::Full(bytes) => (OutgoingBody::Full(bytes), None),
             RequestBody::Stream(source) => (OutgoingBody::Stream, Some(source)),
+            RequestBody::Upgrade => (OutgoingBody::Tunnel, None),
         };
         let stream = self.open(wait, |state| state.connection.request(head, outgoing, now())).await?;
         if let Some(source) = source {
             tokio::spawn(pump_request(stream.clone(), source));
         }
         match answer(&stream).await {
-            Answer::Http(head, framing) => Ok(Response { head, body: RecvBody::new(framing, || stream) }),
+            Answer::Http(head, Framing::Tunnel) => Ok(Response {
+                head,
+                body: RecvBody::new(Framing::Empty, || unreachable!("an empty body is not read")),
+                tunnel: Some(Tunnel::new(stream)),
+            }),
+            Answer::Http(head, framing) => {
+                Ok(Response { head, body: RecvBody::new(framing, || stream), tunnel: None })
+            }
             Answer::Failed(error) => Err(error),
             Answer::Kv(_) => unreachable!("an HTTP stream gets no KV answer"),
         }
@@ -205,6 +218,11 @@ impl Handle {
     /// Plugin: takes no new streams and asks for a successor.
     pub fn drain(&self, reason: &str) {
         self.shared.command(|state| state.connection.drain(reason));
+    }
+
+    /// Plugin: refuses new streams from now on, as after `shutdown`, which comes on the first link for all.
+    pub fn refuse_streams(&self) {
+        self.shared.command(|state| state.connection.refuse_streams());
     }
 
     /// Host: asks the plugin to finish and exit.

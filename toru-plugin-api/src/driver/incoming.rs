@@ -8,10 +8,11 @@ use std::{
 };
 
 use bytes::{Bytes, BytesMut};
+use http::{HeaderMap, StatusCode};
 use http_body::Body;
 
 use super::{
-    BoxError, RecvBody,
+    BoxError, RecvBody, Tunnel,
     pump::{self, Chunk, poll_source, pump},
     shared::{ResetOnDrop, Shared, State, Stream, Taken, now},
 };
@@ -19,7 +20,7 @@ use crate::{
     frame::{ResetCode, limits::MAX_INLINE},
     message::{
         event::EventMessage,
-        http::{RequestHead, ResponseHead},
+        http::{Framing, RequestHead, ResponseHead},
         kv::{KvAnswer, KvCall, KvError, KvErrorCode},
         lifecycle::{Draining, Failed, Init, Pong, Ready, Shutdown, feature},
         log::LogMessage,
@@ -45,7 +46,7 @@ pub enum IncomingEvent {
     Ready(Ready),
     /// Host: the plugin refuses to run.
     Failed(Failed),
-    /// Plugin: a request.
+    /// A request: of the host, or with the feature `http-out` of the plugin.
     Request(IncomingRequest),
     /// A KV call.
     Kv(IncomingKv),
@@ -103,8 +104,10 @@ fn hand_over(event: Event, stream: Option<Stream>) -> Option<IncomingEvent> {
         Event::Failed(failed) => IncomingEvent::Failed(failed),
         Event::Request { head, body, .. } => {
             let stream = stream?;
+            let offers_upgrade = body == Framing::Tunnel;
             let body = RecvBody::new(body, || stream.clone());
-            IncomingEvent::Request(IncomingRequest { head, body, responder: Responder::new(stream) })
+            let responder = Responder { stream, offers_upgrade, is_used: false };
+            IncomingEvent::Request(IncomingRequest { head, body, responder })
         }
         Event::KvCall { call, .. } => IncomingEvent::Kv(IncomingKv {
             call,
@@ -147,12 +150,29 @@ pub struct IncomingRequest {
 #[derive(Debug)]
 pub struct Responder {
     stream: Stream,
+    offers_upgrade: bool,
     is_used: bool,
 }
 
 impl Responder {
-    fn new(stream: Stream) -> Self {
-        Self { stream, is_used: false }
+    /// Whether the client offers to go on with the protocol that the header `upgrade` names. Any other answer refuses it.
+    #[must_use]
+    pub fn offers_upgrade(&self) -> bool {
+        self.offers_upgrade
+    }
+
+    /// Takes the upgrade: sends a 101 with these headers, which should name the protocol. `None`: the host has cancelled the request, or the
+    /// link has ended; also, as a fault of the caller's that the host answers with 502, when none was offered.
+    ///
+    /// Dropping the future before it resolves resets the stream (`INTERNAL`).
+    pub async fn upgrade(mut self, headers: HeaderMap) -> Option<Tunnel> {
+        self.is_used = true;
+        let guard = ResetOnDrop::new(&self.stream, ResetCode::INTERNAL);
+        wait_for_room(&self.stream).await;
+        let head = ResponseHead { status: StatusCode::SWITCHING_PROTOCOLS, headers };
+        let is_taken = begin(&self.stream, head, OutgoingBody::Tunnel);
+        guard.disarm();
+        is_taken.then(|| Tunnel::new(self.stream.clone()))
     }
 
     /// Sends the answer and pumps its body; resolves when the body's last byte is queued, or the stream is over. A body that
@@ -166,13 +186,22 @@ impl Responder {
         B::Error: Into<BoxError>,
     {
         self.is_used = true;
+        if self.offers_upgrade {
+            // It is refused by this: all that still comes of the request is the host's END, which nobody reads.
+            let key = self.stream.key;
+            self.stream.shared.command(|state| {
+                if state.is_live(key) {
+                    state.connection.discard(key.id, now());
+                }
+            });
+        }
         let guard = ResetOnDrop::new(&self.stream, ResetCode::INTERNAL);
         if send_answer(&self.stream, head, pin!(body)).await.is_ok() {
             guard.disarm();
         }
     }
 
-    /// Resolves when the host cancelled the request or the link ended. One caller at a time is woken.
+    /// Resolves when the peer cancelled the request or the link ended. One caller at a time is woken.
     pub async fn cancelled(&self) {
         poll_fn(|cx| self.stream.shared.lock().poll_over(self.stream.key, cx)).await;
     }
@@ -283,15 +312,21 @@ async fn wait_for_room(stream: &Stream) {
     }
 }
 
-fn begin(stream: &Stream, head: ResponseHead, body: OutgoingBody) {
+/// Whether the answer has begun.
+fn begin(stream: &Stream, head: ResponseHead, body: OutgoingBody) -> bool {
     let key = stream.key;
     stream.shared.command(|state| {
         // A stream that ended meanwhile has nobody to answer. One that this answer cannot be sent on has been reset, and
         // who sends or reads on it is told.
-        if state.is_live(key) && state.connection.respond(key.id, head, body, now()).is_err() {
+        if !state.is_live(key) {
+            return false;
+        }
+        let has_begun = state.connection.respond(key.id, head, body, now()).is_ok();
+        if !has_begun {
             state.reset(key, ResetCode::INTERNAL);
         }
-    });
+        has_begun
+    })
 }
 
 /// A KV call, to be answered.

@@ -6,7 +6,7 @@
 //! for a few hundred nanoseconds and never across an await.
 //!
 //! ```text
-//!  Handle::request, Responder::respond, RecvBody ---commands---> +--------------------+
+//!  Handle::request, Responder, RecvBody, Tunnel ----commands----> +--------------------+
 //!                                                                | Mutex: Connection, |
 //!  their wakers <---Response, Readable, Writable, Reset---------- | who waits for what |
 //!  Incoming::next <---Init, Request, KvCall, Log, ...------------ +--------------------+
@@ -23,6 +23,7 @@ mod incoming;
 mod io;
 mod pump;
 mod shared;
+mod tunnel;
 
 use std::sync::Arc;
 
@@ -32,6 +33,7 @@ pub use body::{RecvBody, RecvError};
 pub use handle::{Handle, RequestBody, RequestError, Response};
 pub use incoming::{Incoming, IncomingEvent, IncomingKv, IncomingRequest, KvResponder, Responder};
 pub use io::Driver;
+pub use tunnel::Tunnel;
 
 use crate::proto::{Connection, ConnectionError};
 

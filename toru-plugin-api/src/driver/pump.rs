@@ -98,7 +98,8 @@ pub(super) fn send(stream: &Stream, bytes: Bytes, is_last: bool) {
     });
 }
 
-fn finish(stream: &Stream) {
+/// Queues the end.
+pub(super) fn finish(stream: &Stream) {
     let key = stream.key;
     stream.shared.command(|state| {
         if state.is_live(key) {

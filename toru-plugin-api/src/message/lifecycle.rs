@@ -27,8 +27,12 @@ pub mod feature {
     pub const STREAMS: &str = "streams";
     /// HTTP heads may come as HEAD frames.
     pub const HEADS: &str = "heads";
-    /// All that this crate speaks: what both sides offer unless they are told otherwise.
-    pub const ALL: [&str; 2] = [STREAMS, HEADS];
+    /// The plugin may send requests to its host.
+    pub const HTTP_OUT: &str = "http-out";
+    /// All that this crate speaks.
+    pub const ALL: [&str; 3] = [STREAMS, HEADS, HTTP_OUT];
+    /// What both sides offer unless they are told otherwise: all that needs nobody who answers a plugin's requests.
+    pub const USUAL: [&str; 2] = [STREAMS, HEADS];
 }
 
 /// The names that a side offers: `[a-z0-9-]{1,32}` each, sorted, no name twice.

@@ -14,7 +14,7 @@ use serde::de::DeserializeOwned;
 use tokio::sync::mpsc;
 
 use super::{PluginError, PluginResult};
-use crate::driver::{BoxError, RecvBody};
+use crate::driver::{BoxError, RecvBody, RequestBody, Response};
 
 /// The most bytes that `text` and `json` read: more than any form, and little enough for a thousand at once.
 /// Whoever expects more reads with [`Body::bytes`].
@@ -101,13 +101,21 @@ impl Body {
         })
     }
 
-    /// The bytes, where all of them are here.
-    pub(super) fn into_whole(self) -> Result<Bytes, Self> {
+    /// The body of a request that this process sends: in one piece, where all of its bytes are here.
+    pub(super) fn into_request_body(self) -> RequestBody<Self> {
         match self.0 {
-            Source::Empty => Ok(Bytes::new()),
-            Source::Full(bytes) => Ok(bytes),
-            _ => Err(self),
+            Source::Empty => RequestBody::Empty,
+            Source::Full(bytes) => RequestBody::Full(bytes),
+            _ => RequestBody::Stream(self),
         }
+    }
+
+    /// An answer as the `http` crate has it.
+    pub(super) fn response(answer: Response) -> http::Response<Self> {
+        let mut response = http::Response::new(Self::from(answer.body));
+        *response.status_mut() = answer.head.status;
+        *response.headers_mut() = answer.head.headers;
+        response
     }
 }
 

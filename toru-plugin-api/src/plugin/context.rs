@@ -5,7 +5,7 @@ use std::{cell::RefCell, path::Path, sync::Arc};
 use serde::de::{DeserializeOwned, value::MapDeserializer};
 use serde_json::{Map, Value};
 
-use super::{PluginError, PluginKvStore, PluginResult};
+use super::{HostClient, PluginError, PluginKvStore, PluginResult};
 use crate::{
     driver::Handle,
     message::{
@@ -28,12 +28,14 @@ struct Place {
     init: Init,
     handle: Handle,
     kv: PluginKvStore,
+    host: HostClient,
 }
 
 impl PluginContext {
     pub(super) fn new(init: Init, handle: Handle) -> Self {
         let kv = PluginKvStore::new(handle.clone());
-        Self { place: Arc::new(Place { init, handle, kv }) }
+        let host = HostClient::new(handle.clone());
+        Self { place: Arc::new(Place { init, handle, kv, host }) }
     }
 
     /// The id of this plugin, as its host knows it.
@@ -72,6 +74,12 @@ impl PluginContext {
     #[must_use]
     pub fn kv(&self) -> &PluginKvStore {
         &self.place.kv
+    }
+
+    /// What the host's embedder offers to plugins.
+    #[must_use]
+    pub fn host(&self) -> &HostClient {
+        &self.place.host
     }
 
     /// Writes a record into this plugin's log. False: dropped, because the host reads too slowly.

@@ -5,6 +5,7 @@ use std::{
     future::{Future, poll_fn},
     panic::{AssertUnwindSafe, catch_unwind},
     pin::{Pin, pin},
+    sync::Arc,
     task::{Context, Poll, Waker},
 };
 
@@ -14,25 +15,24 @@ use serde_json::Map;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     runtime::{Handle as Runtime, RuntimeFlavor},
-    task::JoinHandle,
 };
 use tower_service::Service;
 
 use super::{
     Body, HttpResponse, KvOp, PluginContext, PluginError, PluginResult, ServeError,
     error::{internal_text, with_sources},
+    links::{ExtraLinks, Link},
+    upgrade::Offer,
 };
 use crate::{
-    driver::{
-        BoxError, DriveError, Handle, Incoming, IncomingEvent, IncomingKv, IncomingRequest, Responder, drive,
-    },
+    driver::{BoxError, Handle, Incoming, IncomingEvent, IncomingKv, IncomingRequest, Responder},
     message::{
         http::{RequestHead, ResponseHead},
         kv::{KvAnswer, KvError, KvErrorCode},
-        lifecycle::{Init, Shutdown},
+        lifecycle::{Features, Init, Shutdown, feature},
         log::Level,
     },
-    proto::{Connection, Settings},
+    proto::Settings,
 };
 
 /// What a plugin does beside answering requests.
@@ -50,9 +50,17 @@ pub(super) enum End {
     LinkLost,
 }
 
-/// Runs a plugin over `io` until its end.
+/// What a plugin of this SDK accepts and speaks.
+pub(super) fn settings() -> Settings {
+    let mut settings = Settings::default();
+    settings.features = Features::new(feature::ALL);
+    settings
+}
+
+/// Runs a plugin over the first link until its end, and serves the further ones beside it.
 pub(super) async fn run<IO, S, B, H>(
-    io: IO,
+    first: IO,
+    extra: Vec<IO>,
     settings: Settings,
     service: S,
     hooks: H,
@@ -66,11 +74,9 @@ where
     B::Error: Into<BoxError>,
     H: Hooks,
 {
-    let connection = Connection::plugin(settings, tokio::time::Instant::now().into_std());
-    let (handle, mut incoming, driver) = drive(io, connection);
-    let link = Link { handle, driver: tokio::spawn(driver) };
+    let (link, mut incoming) = Link::open(first, settings.clone());
     let Some(init) = await_init(&mut incoming).await else { return link.lost().await };
-    let context = PluginContext::new(init, link.handle.clone());
+    let context = PluginContext::new(init, link.handle().clone());
     let early_end = tokio::select! {
         biased;
         outcome = hooks.init(&context) => match outcome {
@@ -80,56 +86,21 @@ where
         end = await_end(&mut incoming) => Some(end),
     };
     match early_end {
-        None => link.handle.ready(),
-        Some(Some(shutdown)) => return link.finish(shutdown).await,
+        None => link.handle().ready(),
+        Some(Some(shutdown)) => return link.finish(ExtraLinks::none(), shutdown).await,
         Some(None) => return link.lost().await,
     }
-    let engine = Engine { service, hooks, context, runs_inline: is_current_thread() };
+    let engine = Arc::new(Engine { service, hooks, context, runs_inline: is_current_thread() });
+    let mut extra_links = ExtraLinks::none();
+    for io in extra {
+        let engine = engine.clone();
+        extra_links.open(io, settings.clone(), link.handle(), |handle, incoming| {
+            engine.serve_extra(handle, incoming)
+        });
+    }
     match engine.serve(&mut incoming).await {
-        Some(shutdown) => link.finish(shutdown).await,
-        None => link.lost().await,
-    }
-}
-
-/// The plugin's end of the link, and the task that drives it.
-struct Link {
-    handle: Handle,
-    driver: JoinHandle<Result<(), DriveError>>,
-}
-
-impl Link {
-    /// Finishes what is in flight, within the grace; then closes.
-    async fn finish(self, shutdown: Shutdown) -> Result<End, ServeError> {
-        // What is not done by then is cut: the host's patience ends here.
-        let _ = tokio::time::timeout(shutdown.grace, self.handle.idle()).await;
-        if self.handle.is_closed() {
-            // A host waits for the exit before it closes the link: this one has died.
-            return self.lost().await;
-        }
-        self.handle.close();
-        // Shutting down is what was asked for: how the socket ended does not matter any more.
-        let _ = self.driver.await;
-        Ok(End::Shutdown)
-    }
-
-    async fn refuse(self, error: PluginError) -> Result<End, ServeError> {
-        let failed = error.into_failed();
-        self.handle.fail(failed.clone());
-        self.handle.close();
-        // The refusal is what counts, not how the socket ended after it.
-        let _ = self.driver.await;
-        Err(ServeError::Refused(failed))
-    }
-
-    async fn lost(self) -> Result<End, ServeError> {
-        match self.driver.await {
-            Ok(Ok(())) => Ok(End::LinkLost),
-            Ok(Err(error)) => Err(ServeError::Link(error)),
-            Err(ended) => match ended.try_into_panic() {
-                Ok(panic) => std::panic::resume_unwind(panic),
-                Err(_) => Ok(End::LinkLost),
-            },
-        }
+        Some(shutdown) => link.finish(extra_links, shutdown).await,
+        None => extra_links.blame(link.lost().await),
     }
 }
 
@@ -171,6 +142,14 @@ where
     B::Error: Into<BoxError>,
     H: Hooks,
 {
+    /// Serves a further link until its end; what else the plugin has with its host goes over the first.
+    async fn serve_extra(self: Arc<Self>, handle: Handle, mut incoming: Incoming) {
+        if await_init(&mut incoming).await.is_some() {
+            handle.ready();
+            self.serve(&mut incoming).await;
+        }
+    }
+
     /// Serves until the host ends the plugin; `None`: the link has ended.
     async fn serve(&self, incoming: &mut Incoming) -> Option<Shutdown> {
         loop {
@@ -213,17 +192,23 @@ where
 {
     let IncomingRequest { head, body, responder } = request;
     let wants_body = head.method != http::Method::HEAD;
-    let request = to_http(head, body.into(), context.clone());
+    let mut request = to_http(head, body.into(), context.clone());
+    let offer = responder.offers_upgrade().then(|| Offer::made_to(&mut request));
     let answered = tokio::select! {
         biased;
         answered = catch_panic(call(&mut service, request)) => answered,
         () = responder.cancelled() => return,
     };
     let failure = match answered {
-        Ok(Ok(response)) if wants_body => return respond(&context, responder, response).await,
-        // The host would only throw the bytes away, and an endless body would never end.
         Ok(Ok(response)) => {
-            return respond(&context, responder, response.map(|_| Empty::<Bytes>::new())).await;
+            return match offer {
+                Some(offer) if response.status() == http::StatusCode::SWITCHING_PROTOCOLS => {
+                    offer.accept(responder, response.into_parts().0.headers).await;
+                }
+                _ if wants_body => respond(&context, responder, response).await,
+                // The host would only throw the bytes away, and an endless body would never end.
+                _ => respond(&context, responder, response.map(|_| Empty::<Bytes>::new())).await,
+            };
         }
         Ok(Err(error)) => with_sources(&*error),
         Err(panic) => format!("panicked: {panic}"),

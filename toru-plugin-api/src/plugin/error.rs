@@ -167,6 +167,8 @@ pub enum ServeError {
     ProtocolVersion,
     /// The socket that the host passed on cannot be used.
     Socket(std::io::Error),
+    /// What `TORU_PLUGIN_EXTRA_FDS` says of further sockets cannot be used.
+    ExtraSockets(std::io::Error),
     /// The host broke the protocol, or the socket failed.
     Link(crate::driver::DriveError),
     /// The host closed the connection without a `shutdown`.
@@ -186,6 +188,9 @@ impl fmt::Display for ServeError {
                 f.write_str("this SDK speaks protocol version 2: write `protocol = 2` into plugin.toml")
             }
             Self::Socket(error) => write!(f, "the socket in TORU_PLUGIN_FD cannot be used: {error}"),
+            Self::ExtraSockets(error) => {
+                write!(f, "the sockets in TORU_PLUGIN_EXTRA_FDS cannot be used: {error}")
+            }
             Self::Link(error) => write!(f, "the link to the host failed: {}", with_sources(error)),
             Self::LinkLost => f.write_str("the host closed the link without a shutdown"),
             Self::Refused(failed) => write!(f, "init failed ({}): {}", failed.code, failed.message),

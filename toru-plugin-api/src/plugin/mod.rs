@@ -4,6 +4,7 @@
 //! |---|---|
 //! | a plugin written for Toru | [`ToruPlugin`] and [`serve`] |
 //! | a web app that exists: an axum `Router` or any tower service | [`serve_service`] |
+//! | WebSockets and other upgrades: the framework's own in a tower service; else | [`HttpRequest::upgrade`] |
 //! | a test of either, without a host or a socket | [`testing::TestHost`] |
 //!
 //! One engine drives both. It reads and writes the link in one task, runs a handler where the request came in
@@ -15,11 +16,14 @@ mod caller;
 mod context;
 mod engine;
 mod error;
+mod host;
 mod http;
 mod kv;
+mod links;
 mod mount;
 mod process;
 pub mod testing;
+mod upgrade;
 
 use std::{
     convert::Infallible,
@@ -38,7 +42,9 @@ pub use body::{Body, BodySender, BodyUnwanted, DEFAULT_BODY_LIMIT};
 pub use caller::Caller;
 pub use context::PluginContext;
 pub use error::{PluginError, PluginResult, ServeError};
+pub use host::{HostClient, HostError};
 pub use kv::PluginKvStore;
+pub use upgrade::{Upgrade, Upgraded};
 
 use crate::{
     driver::BoxError,

@@ -1,19 +1,28 @@
-//! What a plugin does with its process: arguments, the socket it inherits, its end.
+//! What a plugin does with its process: arguments, the sockets it inherits, its end.
 
-use std::{env, io::Write, process::exit};
+use std::{
+    env,
+    ffi::OsStr,
+    io::{self, Write},
+    os::fd::RawFd,
+    process::exit,
+};
 
 use bytes::Bytes;
 use rustix::process::{Signal, getpgrp, getpid, kill_process_group};
+use tokio::net::UnixStream;
 use tower_service::Service;
 
 use super::{
     Body, ServeError,
     engine::{self, End, Hooks},
 };
-use crate::{driver::BoxError, metadata::PluginMetadata, proto::Settings, sys};
+use crate::{driver::BoxError, metadata::PluginMetadata, sys};
 
 /// The descriptor of the first link (protocol section 2).
 const FD_VARIABLE: &str = "TORU_PLUGIN_FD";
+/// The descriptors of the further links, `4,5`; not set by a host that has one lane.
+const EXTRA_FDS_VARIABLE: &str = "TORU_PLUGIN_EXTRA_FDS";
 /// The version of the protocol that this SDK speaks.
 const PROTOCOL: u32 = 2;
 /// The exit code for a program that was started wrongly, as of most command line tools.
@@ -34,8 +43,9 @@ where
     if metadata.protocol() < PROTOCOL || metadata.protocol_min() > PROTOCOL {
         return Err(ServeError::ProtocolVersion);
     }
-    let socket = inherited_socket()?;
-    match engine::run(socket, Settings::default(), service, hooks).await {
+    let first = inherited_socket()?;
+    let extra = extra_sockets()?;
+    match engine::run(first, extra, engine::settings(), service, hooks).await {
         Ok(End::Shutdown) => Ok(()),
         Ok(End::LinkLost) => Err(end_group(ServeError::LinkLost)),
         Err(error @ ServeError::Refused(_)) => Err(error),
@@ -56,15 +66,40 @@ fn print_metadata(metadata: &PluginMetadata) -> ! {
 }
 
 /// The socket that the host passed on. Without one this process was started by hand: it says what to do, and exits.
-fn inherited_socket() -> Result<tokio::net::UnixStream, ServeError> {
+fn inherited_socket() -> Result<UnixStream, ServeError> {
     let Some(number) = env::var_os(FD_VARIABLE) else {
         eprintln!("{}", ServeError::NotStartedByHost);
         exit(USAGE)
     };
-    let number = number.to_str().and_then(|number| number.parse().ok()).ok_or_else(|| {
-        ServeError::Socket(std::io::Error::new(std::io::ErrorKind::InvalidInput, "it is no number"))
-    })?;
-    sys::adopt_socket(number).and_then(tokio::net::UnixStream::from_std).map_err(ServeError::Socket)
+    let number = number
+        .to_str()
+        .and_then(|number| number.parse().ok())
+        .ok_or_else(|| ServeError::Socket(io::Error::new(io::ErrorKind::InvalidInput, "it is no number")))?;
+    adopt(number).map_err(ServeError::Socket)
+}
+
+/// The sockets of the host's further lanes, in their order.
+fn extra_sockets() -> Result<Vec<UnixStream>, ServeError> {
+    let Some(list) = env::var_os(EXTRA_FDS_VARIABLE) else { return Ok(Vec::new()) };
+    let numbers = parse_numbers(&list).map_err(ServeError::ExtraSockets)?;
+    let adopt_named = |number| {
+        adopt(number).map_err(|error| {
+            ServeError::ExtraSockets(io::Error::new(error.kind(), format!("{number}: {error}")))
+        })
+    };
+    numbers.into_iter().map(adopt_named).collect()
+}
+
+fn parse_numbers(list: &OsStr) -> io::Result<Vec<RawFd>> {
+    let numbers = list.to_str().and_then(|list| list.split(',').map(|number| number.parse().ok()).collect());
+    numbers.ok_or_else(|| {
+        let what = format!("{list:?} is no list of numbers such as \"4,5\"");
+        io::Error::new(io::ErrorKind::InvalidInput, what)
+    })
+}
+
+fn adopt(number: RawFd) -> io::Result<UnixStream> {
+    sys::adopt_socket(number).and_then(UnixStream::from_std)
 }
 
 /// The life line is gone: nobody could stop this plugin or its children any more, so they end here and now. A
@@ -77,4 +112,20 @@ fn end_group(error: ServeError) -> ServeError {
         let _ = kill_process_group(own_group, Signal::KILL);
     }
     error
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_of_descriptors_is_numbers_between_commas() {
+        let parse = |list: &str| parse_numbers(list.as_ref());
+        assert_eq!(parse("4").unwrap(), [4]);
+        assert_eq!(parse("4,5,6").unwrap(), [4, 5, 6]);
+        for wrong in ["", "4,", ",4", "4, 5", "4;5", "four", "99999999999"] {
+            let error = parse(wrong).unwrap_err().to_string();
+            assert_eq!(error, format!("{wrong:?} is no list of numbers such as \"4,5\""));
+        }
+    }
 }

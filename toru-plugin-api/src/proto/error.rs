@@ -107,9 +107,12 @@ impl ConnectionError {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum OpenError {
-    /// Before `ready`, or after the end. On the plugin's side also any HTTP request: only the host sends them.
+    /// Before `ready`, or after the end.
     #[error("the connection is not open")]
     NotOpen,
+    /// Plugin: a request to a host that takes none: the feature `http-out` is not in force.
+    #[error("the host takes no requests from plugins")]
+    NotOffered,
     /// The peer's `max_streams` are open.
     #[error("the peer accepts no more streams at once")]
     Full,
@@ -122,6 +125,9 @@ pub enum OpenError {
     /// A streamed body for a peer without `streams`.
     #[error("the peer takes no streamed bodies")]
     NoStreams,
+    /// Plugin: an upgrade, which no host takes from a plugin.
+    #[error("a host takes no upgrade from a plugin")]
+    NoUpgrade,
 }
 
 /// The stream has ended or was reset: the command had no effect.

@@ -15,7 +15,8 @@ pub enum Event {
     Ready(lifecycle::Ready),
     /// Host: the plugin refuses to run.
     Failed(lifecycle::Failed),
-    /// Plugin: a request came. `Framing::Stream`: its body is read by `read`.
+    /// A request came: of the host, or with the feature `http-out` of the plugin. `Framing::Stream`: its body is read by
+    /// `read`.
     Request {
         /// The stream.
         id: StreamId,
@@ -24,7 +25,7 @@ pub enum Event {
         /// How the body comes; an inline one is here.
         body: http::Framing,
     },
-    /// Host: the answer's head came.
+    /// The head of the answer to a request of this side came.
     Response {
         /// The stream.
         id: StreamId,
@@ -53,7 +54,7 @@ pub enum Event {
     /// All that was given to `send` is on its way: the next chunk may come.
     Writable(StreamId),
     /// The stream is over before its end: what was not read of it is gone, and nothing more is told of it.
-    /// A host's request without its answer gets no `Response` after this; a plugin's handler is to be dropped.
+    /// A request of this side without its answer gets no `Response` after this; who works on one of the peer's is to be dropped.
     /// Not told for an answer that had ended, nor for a KV call of the peer: that is answered all the same.
     Reset {
         /// The stream.

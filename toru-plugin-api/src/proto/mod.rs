@@ -10,7 +10,6 @@ mod event;
 mod handshake;
 mod health;
 mod ids;
-mod kv;
 mod queue;
 mod recv;
 mod send;
@@ -18,6 +17,7 @@ mod stream;
 mod streams;
 mod timer;
 mod window;
+mod work;
 
 #[cfg(test)]
 mod tests;
@@ -44,9 +44,9 @@ pub struct Settings {
     pub limits: Limits,
     /// What this side speaks.
     pub features: Features,
-    /// Host: until the answer's head (protocol section 4, timers).
+    /// Until the head of the answer to a request of this side (protocol section 4, timers).
     pub response_timeout: Duration,
-    /// Host: how long a request body that the client owes is awaited.
+    /// Host: how long a request body that the client owes is awaited. A plugin owes nobody the body of its own request.
     pub body_idle_timeout: Duration,
     /// How long a KV call of this side is awaited.
     pub kv_timeout: Duration,
@@ -62,7 +62,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             limits: Limits::DEFAULT,
-            features: Features::new(feature::ALL),
+            features: Features::new(feature::USUAL),
             response_timeout: Duration::from_secs(30),
             body_idle_timeout: Duration::from_secs(30),
             kv_timeout: Duration::from_secs(5),

@@ -44,7 +44,9 @@ pub(super) struct Stream {
     pub(super) muted: bool,
     /// This side has sent RESET.
     pub(super) reset_sent: bool,
-    /// Bytes of a KV call that the application works on.
+    /// The application has closed its tunnel: RESET 0 follows this side's END.
+    pub(super) hangs_up: bool,
+    /// Bytes of a KV call, or of a plugin's request, that the application works on.
     pub(super) in_work: Option<usize>,
     /// Both directions have ended: for the wire the stream is forgotten. It stays until the application has read what
     /// arrived, or given its answer.
@@ -60,6 +62,7 @@ impl Stream {
             timer: None,
             muted: false,
             reset_sent: false,
+            hangs_up: false,
             in_work: None,
             closed: false,
         }

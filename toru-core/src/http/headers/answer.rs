@@ -1,6 +1,6 @@
 //! The fields of an answer: the plugin's own, less what is the host's to say.
 
-use http::{HeaderMap, header};
+use http::{HeaderMap, HeaderValue, header};
 
 use super::{cookies, is_hop_by_hop, named_by_connection};
 use crate::link::BadAnswer;
@@ -11,22 +11,41 @@ pub(in crate::http) fn clean(
     host_cookies: &[Box<str>],
     mut found: impl FnMut(BadAnswer, &'static str),
 ) {
-    let mut dropped = named_by_connection(headers);
-    dropped.extend(headers.keys().filter(|name| is_hop_by_hop(name.as_str())).cloned());
-    if !dropped.is_empty() {
+    if remove_hop_by_hop(headers) {
         found(BadAnswer::HopByHop, "header fields that belong to one connection were removed");
-    }
-    for name in dropped {
-        headers.remove(name);
     }
     if headers.contains_key(header::SET_COOKIE) && cookies::remove_from_answer(headers, host_cookies) {
         found(BadAnswer::HostCookie, "a cookie of the host's name was removed");
     }
 }
 
+/// Takes out what names the protocol of an upgrade, which passes where one was offered or is demanded. What else `connection` says stays.
+pub(in crate::http) fn take_upgrade(headers: &mut HeaderMap) -> Option<HeaderValue> {
+    let mut says = headers.get_all(header::CONNECTION).iter();
+    if says.next().is_some_and(|only| only.as_bytes().eq_ignore_ascii_case(b"upgrade"))
+        && says.next().is_none()
+    {
+        headers.remove(header::CONNECTION);
+    }
+    let mut named = headers.get_all(header::UPGRADE).iter();
+    let (only, more) = (named.next().cloned(), named.next().is_some());
+    headers.remove(header::UPGRADE);
+    only.filter(|_| !more)
+}
+
+/// Removes what belongs to one connection; whether there was any of it.
+pub(in crate::http) fn remove_hop_by_hop(headers: &mut HeaderMap) -> bool {
+    let mut dropped = named_by_connection(headers);
+    dropped.extend(headers.keys().filter(|name| is_hop_by_hop(name.as_str())).cloned());
+    for name in &dropped {
+        headers.remove(name);
+    }
+    !dropped.is_empty()
+}
+
 #[cfg(test)]
 mod tests {
-    use http::{HeaderName, HeaderValue};
+    use http::HeaderName;
 
     use super::*;
 

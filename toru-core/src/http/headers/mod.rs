@@ -6,11 +6,11 @@ mod request;
 
 use http::{HeaderMap, HeaderName, header};
 
-pub(super) use answer::clean;
-pub(super) use request::{Context, Unacceptable, prepare};
+pub(super) use answer::{clean, remove_hop_by_hop, take_upgrade};
+pub(super) use request::{Context, Unacceptable, prepare, remove_foreign};
 
-/// Whether a field belongs to one connection (RFC 9110, 7.6.1) and so never passes. `connection` and `upgrade` would pass with
-/// an upgrade that was offered; none is offered yet.
+/// Whether a field belongs to one connection (RFC 9110, 7.6.1) and so never passes by itself. `connection: upgrade` and `upgrade` are set anew
+/// with an upgrade that is offered or taken.
 fn is_hop_by_hop(name: &str) -> bool {
     matches!(
         name,
@@ -25,6 +25,13 @@ fn is_hop_by_hop(name: &str) -> bool {
             | "transfer-encoding"
             | "upgrade"
     )
+}
+
+/// Whether an element of a list is this word, whatever its case.
+pub(super) fn names(headers: &HeaderMap, list: HeaderName, word: &str) -> bool {
+    let elements =
+        headers.get_all(list).into_iter().flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
+    elements.map(<[u8]>::trim_ascii).any(|element| element.eq_ignore_ascii_case(word.as_bytes()))
 }
 
 /// The fields that `connection` names and that it is not itself enough to know of: they belong to this connection too.

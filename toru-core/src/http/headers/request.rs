@@ -61,8 +61,8 @@ pub(in crate::http) fn prepare(headers: &mut HeaderMap, context: &Context<'_>) -
     Ok(())
 }
 
-/// Removes what belongs to the client's connection, and what only the host may say.
-fn remove_foreign(headers: &mut HeaderMap) {
+/// Removes what belongs to the sender's connection, and what only the host may say.
+pub(in crate::http) fn remove_foreign(headers: &mut HeaderMap) {
     let mut foreign = named_by_connection(headers);
     foreign.extend(headers.keys().filter(|name| is_foreign(name.as_str())).cloned());
     for name in foreign {

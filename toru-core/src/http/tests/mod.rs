@@ -5,6 +5,7 @@ mod availability;
 mod bodies;
 mod link;
 mod requests;
+mod upgrades;
 mod v1;
 
 use bytes::Bytes;

@@ -139,7 +139,7 @@ impl Link {
         B: Body<Data = Bytes> + Send + 'static,
     {
         let body = match &body {
-            RequestBody::Empty => None,
+            RequestBody::Empty | RequestBody::Upgrade => None,
             RequestBody::Full(bytes) => Some(std::str::from_utf8(bytes).map_err(|_| SendError::BodyNotText)?),
             RequestBody::Stream(_) => unreachable!("`collects` says that version 1 takes no streams"),
         };
@@ -148,7 +148,7 @@ impl Link {
         match self.ask(request_id, frame, self.shared.response_timeout, Some(permit)).await {
             Ok(answer) => {
                 let (head, body) = answer.into_http().map_err(SendError::BadAnswer)?;
-                Ok(LinkAnswer { head, body: LinkBody::Full(body) })
+                Ok(LinkAnswer { head, body: LinkBody::Full(body), tunnel: None })
             }
             Err(JobError::NotTaken) => Err(SendError::NotTaken),
             Err(JobError::TimedOut) => Err(SendError::Request(RequestError::TimedOut)),

@@ -88,6 +88,18 @@ impl State {
         }
     }
 
+    /// Ready when what the peer sends on the stream will not arrive whole any more.
+    pub(in crate::driver) fn poll_cut(&mut self, key: StreamKey, cx: &Context<'_>) -> Poll<()> {
+        let is_lost = self.is_over() && !self.connection.has_arrived(key.id);
+        match self.slot(key) {
+            Some(slot) if slot.over.is_none() && !is_lost => {
+                register(&mut slot.asker, cx);
+                Poll::Pending
+            }
+            _ => Poll::Ready(()),
+        }
+    }
+
     /// The code with which the stream ended before its end.
     pub(in crate::driver) fn over(&mut self, key: StreamKey) -> Option<ResetCode> {
         match self.slot(key) {

@@ -23,50 +23,39 @@
 //! # }
 //! ```
 
+mod builder;
+mod service;
 mod store;
 
 use std::{
-    path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
-use bytes::Bytes;
-use http::{Request, Response};
-use serde_json::{Map, Value};
+use http::{HeaderValue, Request, Response, header};
 use tokio::{
     sync::{oneshot, watch},
     task::JoinHandle,
 };
-use tower_service::Service;
 
+pub use builder::TestHostBuilder;
+use service::HostService;
 pub use store::MemoryKv;
 
-use super::{
-    Body, KvOp, NoHooks, PluginHooks, PluginService, ServeError, ToruPlugin,
-    engine::{self, End, Hooks},
-    mount::Mounted,
-};
+use super::{Body, KvOp, ServeError, ToruPlugin, engine::End};
 use crate::{
-    driver::{BoxError, Handle, Incoming, IncomingEvent, RequestBody, RequestError, drive},
-    frame::Limits,
+    driver::{Handle, Incoming, IncomingEvent, RequestBody, RequestError, Tunnel},
     message::{
         event::EventMessage,
         http::RequestHead,
         kv::{KvAnswer, KvError},
-        lifecycle::{Features, Init, Pong, feature},
+        lifecycle::Pong,
         log::LogMessage,
     },
-    metadata::PluginMetadata,
-    proto::{Connection, Settings},
 };
 
-/// The bytes that the pipe between both sides holds: like a Unix socket's buffer, so that back-pressure is felt.
-const PIPE_BYTES: usize = 64 << 10;
 /// How long a plugin may take to finish: the default of a host.
 const GRACE: Duration = Duration::from_secs(5);
-/// The instance id that plugins are told, unless another is set.
-const INSTANCE_ID: &str = "00000000-0000-4000-8000-000000000000";
 
 /// A host side in memory, and the plugin that runs against it. Dropped, it closes the link.
 #[derive(Debug)]
@@ -83,150 +72,6 @@ pub struct TestHost {
 struct Records {
     logs: Vec<LogMessage>,
     events: Vec<EventMessage>,
-}
-
-/// Sets what a plugin under test finds.
-#[derive(Debug, Clone)]
-pub struct TestHostBuilder {
-    instance_id: String,
-    data_dir: PathBuf,
-    config: Map<String, Value>,
-    kv: MemoryKv,
-    settings: Settings,
-}
-
-impl Default for TestHostBuilder {
-    fn default() -> Self {
-        Self {
-            instance_id: INSTANCE_ID.to_owned(),
-            data_dir: std::env::temp_dir(),
-            config: Map::new(),
-            kv: MemoryKv::default(),
-            settings: Settings::default(),
-        }
-    }
-}
-
-impl TestHostBuilder {
-    /// One setting; without it the defaults of the metadata hold.
-    #[must_use]
-    pub fn config(mut self, key: &str, value: impl Into<Value>) -> Self {
-        self.config.insert(key.to_owned(), value.into());
-        self
-    }
-
-    /// The id of the host.
-    #[must_use]
-    pub fn instance_id(mut self, id: &str) -> Self {
-        id.clone_into(&mut self.instance_id);
-        self
-    }
-
-    /// The plugin's own folder; the temporary folder of the system unless it is set.
-    #[must_use]
-    pub fn data_dir(mut self, folder: impl Into<PathBuf>) -> Self {
-        self.data_dir = folder.into();
-        self
-    }
-
-    /// A store that has something in it, or that outlives this host.
-    #[must_use]
-    pub fn kv(mut self, kv: MemoryKv) -> Self {
-        self.kv = kv;
-        self
-    }
-
-    /// What the host side accepts, and its clocks.
-    #[must_use]
-    pub fn settings(mut self, settings: Settings) -> Self {
-        self.settings = settings;
-        self
-    }
-
-    /// Starts a plugin and awaits that it is ready.
-    ///
-    /// # Errors
-    /// It refused to run, or broke the protocol.
-    pub async fn start<P: ToruPlugin>(self, plugin: P) -> Result<TestHost, ServeError> {
-        let plugin = Arc::new(plugin);
-        let metadata = plugin.metadata();
-        self.run(&metadata, PluginService(plugin.clone()), PluginHooks(plugin)).await
-    }
-
-    /// Starts a service as a plugin and awaits that it is ready.
-    ///
-    /// # Errors
-    /// It broke the protocol.
-    pub async fn start_service<S, B>(
-        self,
-        metadata: &PluginMetadata,
-        service: S,
-    ) -> Result<TestHost, ServeError>
-    where
-        S: Service<Request<Body>, Response = Response<B>> + Clone + Send + Sync + 'static,
-        S::Error: Into<BoxError>,
-        S::Future: Send,
-        B: http_body::Body<Data = Bytes> + Send + 'static,
-        B::Error: Into<BoxError>,
-    {
-        self.run(metadata, Mounted(service), NoHooks).await
-    }
-
-    async fn run<S, B, H>(
-        self,
-        metadata: &PluginMetadata,
-        service: S,
-        hooks: H,
-    ) -> Result<TestHost, ServeError>
-    where
-        S: Service<Request<Body>, Response = Response<B>> + Clone + Send + Sync + 'static,
-        S::Error: Into<BoxError>,
-        S::Future: Send,
-        B: http_body::Body<Data = Bytes> + Send + 'static,
-        B::Error: Into<BoxError>,
-        H: Hooks,
-    {
-        let (host_end, plugin_end) = tokio::io::duplex(PIPE_BYTES);
-        let plugin = tokio::spawn(engine::run(plugin_end, Settings::default(), service, hooks));
-        let init = self.init(metadata);
-        let now = tokio::time::Instant::now().into_std();
-        let (handle, incoming, driver) = drive(host_end, Connection::host(self.settings, init, now));
-        tokio::spawn(driver);
-        let (pong_sender, pong) = watch::channel(Pong::default());
-        let (ready_sender, ready) = oneshot::channel();
-        let records = Arc::new(Mutex::new(Records::default()));
-        let side = HostSide {
-            records: records.clone(),
-            kv: self.kv.clone(),
-            pong: pong_sender,
-            ready: Some(ready_sender),
-        };
-        tokio::spawn(side.serve(incoming));
-        match ready.await {
-            Ok(()) => Ok(TestHost { handle, records, kv: self.kv, pong, plugin }),
-            Err(_) => {
-                handle.close();
-                Err(ended(plugin).await.err().unwrap_or(ServeError::LinkLost))
-            }
-        }
-    }
-
-    fn init(&self, metadata: &PluginMetadata) -> Init {
-        let mut config = metadata.config().clone();
-        config.extend(self.config.clone());
-        Init {
-            protocol: 2,
-            instance_id: self.instance_id.clone(),
-            plugin_id: metadata.id().to_owned(),
-            plugin_socket: String::new(),
-            log_path: String::new(),
-            data_dir: self.data_dir.to_string_lossy().into_owned(),
-            config,
-            link: None,
-            features: Features::new(feature::ALL),
-            limits: Limits::DEFAULT,
-        }
-    }
 }
 
 impl TestHost {
@@ -252,19 +97,28 @@ impl TestHost {
     /// # Panics
     /// The URI has no path.
     pub async fn request<B: Into<Body>>(&self, request: Request<B>) -> Result<Response<Body>, RequestError> {
-        let (parts, body) = request.into_parts();
-        let path = parts.uri.path_and_query().cloned().expect("the URI of a request has a path");
-        let head = RequestHead { method: parts.method, path, headers: parts.headers };
-        let body = match body.into().into_whole() {
-            Ok(bytes) if bytes.is_empty() => RequestBody::Empty,
-            Ok(bytes) => RequestBody::Full(bytes),
-            Err(body) => RequestBody::Stream(body),
-        };
-        let answer = self.handle.request(head, body).await?;
-        let mut response = Response::new(Body::from(answer.body));
-        *response.status_mut() = answer.head.status;
-        *response.headers_mut() = answer.head.headers;
-        Ok(response)
+        let (head, body) = split(request);
+        let answer = self.handle.request(head, body.into().into_request_body()).await?;
+        Ok(Body::response(answer))
+    }
+
+    /// Sends a request that offers an upgrade, to the protocol that its header `upgrade` names. The host's end of the tunnel comes with a 101;
+    /// any other answer refuses the upgrade.
+    ///
+    /// # Errors
+    /// See [`RequestError`].
+    ///
+    /// # Panics
+    /// The URI has no path.
+    pub async fn upgrade(
+        &self,
+        mut request: Request<()>,
+    ) -> Result<(Response<Body>, Option<Tunnel>), RequestError> {
+        request.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+        let (head, ()) = split(request);
+        let mut answer = self.handle.request(head, RequestBody::<Body>::Upgrade).await?;
+        let tunnel = answer.tunnel.take();
+        Ok((Body::response(answer), tunnel))
     }
 
     /// Sends a GET.
@@ -348,6 +202,12 @@ impl Drop for TestHost {
     }
 }
 
+fn split<B>(request: Request<B>) -> (RequestHead, B) {
+    let (parts, body) = request.into_parts();
+    let path = parts.uri.path_and_query().cloned().expect("the URI of a request has a path");
+    (RequestHead { method: parts.method, path, headers: parts.headers }, body)
+}
+
 /// How the plugin ended; a panic of its engine goes on here.
 async fn ended(
     plugin: impl Future<Output = Result<Result<End, ServeError>, tokio::task::JoinError>>,
@@ -362,6 +222,7 @@ async fn ended(
 struct HostSide {
     records: Arc<Mutex<Records>>,
     kv: MemoryKv,
+    service: Option<HostService>,
     pong: watch::Sender<Pong>,
     /// Dropped unsent when the plugin does not become ready.
     ready: Option<oneshot::Sender<()>>,
@@ -378,6 +239,11 @@ impl HostSide {
                     }
                 }
                 IncomingEvent::Failed(_) => self.ready = None,
+                IncomingEvent::Request(request) => {
+                    if let Some(service) = &self.service {
+                        service.serve(request);
+                    }
+                }
                 IncomingEvent::Kv(call) => call.responder.answer(Ok(self.kv.call(call.call))),
                 IncomingEvent::Log(log) => lock(&self.records).logs.push(log),
                 IncomingEvent::Event(event) => lock(&self.records).events.push(event),

@@ -61,7 +61,8 @@ impl Connection {
         self.queue.message();
     }
 
-    /// Host: opens a stream with a request. Give it only while [`has_room`](Self::has_room).
+    /// Opens a stream with a request: the host at any time, the plugin where the feature `http-out` is in force, and without
+    /// [`OutgoingBody::Tunnel`]. Give it only while [`has_room`](Self::has_room).
     ///
     /// # Errors
     /// See [`OpenError`]; nothing was sent then.
@@ -72,7 +73,10 @@ impl Connection {
         now: Instant,
     ) -> Result<StreamId, OpenError> {
         let head = head.borrow();
-        self.check_host_open()?;
+        self.check_request_open()?;
+        if self.side == Side::Plugin && body == OutgoingBody::Tunnel {
+            return Err(OpenError::NoUpgrade);
+        }
         let id = self.ids.next(|id| self.streams.contains(id));
         let offered = body == OutgoingBody::Tunnel;
         let rest = self.queue_head(id, Head::Request(head), body)?;
@@ -182,7 +186,7 @@ impl Connection {
     ) -> Result<(), StreamGone> {
         let stream = self.streams.get_mut(id).ok_or(StreamGone)?;
         let held = stream.in_work.take().ok_or(StreamGone)?;
-        self.in_work.done(held);
+        self.calls.done(held);
         if stream.closed || stream.send.is_ended() {
             self.release(id);
             return Err(StreamGone);
@@ -248,15 +252,12 @@ impl Connection {
         let Some(stream) = self.streams.get_mut(id) else { return };
         stream.muted = true;
         stream.recv.deafen();
-        if let Some(held) = stream.in_work.take() {
-            self.in_work.done(held);
-        }
+        self.work_done(id);
         self.reset_stream(id, code);
         self.release(id);
     }
 
-    /// Drops interest in reading the rest of this direction: the host's reader of an answer, or the plugin's of a request
-    /// body, was dropped. For a request body the plugin's answer goes on, and so does the other half of a tunnel;
+    /// Drops interest in reading the rest of this direction: the reader of an answer, or of a request's body, was dropped. For a request body the plugin's answer goes on, and so does the other half of a tunnel;
     /// the rest is discarded under credit. An answer that has not ended is reset.
     pub fn discard(&mut self, id: StreamId, now: Instant) {
         let Some(stream) = self.streams.get_mut(id) else { return };
@@ -267,6 +268,23 @@ impl Connection {
         }
         let credit = stream.recv.discard(&mut self.raises);
         self.return_credit(id, credit);
+        self.release(id);
+    }
+
+    /// Closes a tunnel: what was sent goes out, then its END; the rest of what the peer sends is not wanted, which RESET 0 says after the
+    /// END unless the peer's has come by then. Nothing of the stream is told any more. Ignored for what is no tunnel.
+    pub fn hang_up(&mut self, id: StreamId, _now: Instant) {
+        let Some(stream) = self.streams.get_mut(id).filter(|stream| stream.upgrade() == Upgrade::Taken)
+        else {
+            return;
+        };
+        stream.muted = true;
+        stream.hangs_up = true;
+        stream.recv.deafen();
+        // It may have been finished, or ended, before.
+        let _ = stream.send.finish();
+        self.schedule(id);
+        self.stop_if_hung_up(id);
         self.release(id);
     }
 
@@ -306,6 +324,13 @@ impl Connection {
         if may && !std::mem::replace(&mut self.draining, true) {
             Draining { reason: reason.to_owned() }.encode(self.queue.draft());
             self.queue.message();
+        }
+    }
+
+    /// Plugin: refuses new streams from now on. A further link needs it, because `shutdown` comes on the first for all.
+    pub fn refuse_streams(&mut self) {
+        if self.side == Side::Plugin {
+            (self.draining, self.shutdown) = (true, true);
         }
     }
 

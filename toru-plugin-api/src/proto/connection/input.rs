@@ -15,7 +15,7 @@ use crate::{
         ConnectionError, Event,
         handshake::Handshake,
         recv::{Arrival, DataFault},
-        stream::Exchange,
+        stream::{Exchange, Upgrade},
     },
 };
 
@@ -161,7 +161,9 @@ impl Connection {
         let Some(stream) = self.streams.open_mut(id) else { return self.after_the_end(id, "RESET") };
         let peer_was_done = stream.recv.is_ended();
         let unfinished = !stream.send.is_ended();
-        if self.ids.is_own(id) && peer_was_done {
+        // What had ended before is whole: an answer, and either direction of a tunnel.
+        let is_whole = peer_was_done && (self.ids.is_own(id) || stream.upgrade() == Upgrade::Taken);
+        if is_whole {
             if unfinished && !stream.muted {
                 self.events.push_back(Event::StopSending(id));
             }

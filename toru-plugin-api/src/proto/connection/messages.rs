@@ -16,10 +16,10 @@ use crate::{
     proto::{
         ConnectionError, Event,
         handshake::{Handshake, check_version, message_name},
-        kv::size,
         recv::{Body, RecvHalf},
         send::{AfterHead, SendHalf},
         stream::{Exchange, Stream, Upgrade},
+        work::{call_size, request_size},
     },
 };
 
@@ -127,16 +127,24 @@ impl Connection {
         if body == Framing::Tunnel && !self.bodies {
             return Err(ConnectionError::FeatureNotInForce(feature::STREAMS));
         }
+        if self.side == Side::Host && !self.http_out {
+            self.refuse_request(id, &body);
+            return Ok(());
+        }
         let head = match head {
-            _ if self.side == Side::Host => {
-                self.refuse_request(id, &body);
-                return Ok(());
-            }
-            Ok(head) if !self.shutdown => head,
+            // A host has served what a plugin asks until the link closes (section 6).
+            Ok(head) if self.side == Side::Host || !self.shutdown => head,
             // Nothing of it was processed (section 6).
             Ok(_) => return self.reject_request(id, &body, ResetCode::REFUSED),
             Err(_) => return self.reject_request(id, &body, ResetCode::INTERNAL),
         };
+        match self.side {
+            Side::Host => self.accept_from_plugin(id, head, body),
+            Side::Plugin => self.accept_from_host(id, head, body),
+        }
+    }
+
+    fn accept_from_host(&mut self, id: StreamId, head: RequestHead, body: Framing) -> Handled {
         let exchange = Exchange::Http {
             head_only: head.method == http::Method::HEAD,
             upgrade: if body == Framing::Tunnel { Upgrade::Offered } else { Upgrade::No },
@@ -150,6 +158,25 @@ impl Connection {
         self.tell(Event::Request { id, head, body })
     }
 
+    /// Takes a request of the plugin, unless those in work hold too much. An upgrade that it offers is not seen: the request
+    /// is answered without it (RFC 9110, 7.8).
+    fn accept_from_plugin(&mut self, id: StreamId, head: RequestHead, body: Framing) -> Handled {
+        let size = request_size(&head, &body);
+        let max_requests = usize::try_from(self.settings.limits.max_streams).unwrap_or(usize::MAX);
+        if !self.requests.admit(size, max_requests) {
+            return self.reject_request(id, &body, ResetCode::REFUSED);
+        }
+        let head_only = head.method == http::Method::HEAD;
+        let exchange = Exchange::Http { head_only, upgrade: Upgrade::No };
+        let (recv, body) = match body {
+            Framing::Empty | Framing::Inline(_) => (Body::None, body),
+            Framing::Stream => (Body::Read { length: content_length(&head.headers) }, body),
+            Framing::Tunnel => (Body::Discard, Framing::Empty),
+        };
+        self.open_for_peer(id, exchange, recv).in_work = Some(size);
+        self.tell(Event::Request { id, head, body })
+    }
+
     /// Resets a request that the application never sees.
     fn reject_request(&mut self, id: StreamId, body: &Framing, code: ResetCode) -> Handled {
         let exchange = Exchange::Http { head_only: false, upgrade: Upgrade::No };
@@ -158,7 +185,7 @@ impl Connection {
         Ok(())
     }
 
-    /// Host: a plugin opens requests only with a feature that does not exist yet.
+    /// Host: a plugin opens requests only with the feature `http-out`.
     fn refuse_request(&mut self, id: StreamId, body: &Framing) {
         let stream = self.open_for_peer(id, Exchange::Unknown, self.unwanted(body));
         stream.muted = true;
@@ -272,7 +299,7 @@ impl Connection {
             if self.side == Side::Plugin && !is_for_plugins(&call) {
                 return Err(KvError::new(KvErrorCode::UnknownAction, "plugins know get, set and delete"));
             }
-            if !self.in_work.admit(size(&call), max_calls) {
+            if !self.calls.admit(call_size(&call), max_calls) {
                 return Err(KvError::new(
                     KvErrorCode::Unavailable,
                     "the calls in work on this link hold all they may: call again once some are answered",
@@ -282,7 +309,7 @@ impl Connection {
         });
         match admitted {
             Ok(call) => {
-                self.open_for_peer(id, Exchange::Kv, Body::None).in_work = Some(size(&call));
+                self.open_for_peer(id, Exchange::Kv, Body::None).in_work = Some(call_size(&call));
                 self.events.push_back(Event::KvCall { id, call });
             }
             Err(error) => self.answer_with_error(id, &error),

@@ -19,11 +19,11 @@ use super::{
     handshake::{Handshake, PROTOCOL},
     health::Pings,
     ids::Ids,
-    kv::InWork,
     queue::Queue,
     streams::Streams,
     timer::Timers,
     window::Raises,
+    work::InWork,
 };
 use crate::{
     frame::{Decoder, Limits, ResetCode, StreamId},
@@ -133,13 +133,18 @@ pub struct Connection {
     bodies: bool,
     /// The feature `heads` is in force.
     heads: bool,
+    /// The feature `http-out` is in force: the plugin may send requests too.
+    http_out: bool,
     ids: Ids,
     streams: Streams,
     raises: Raises,
     timers: Timers,
     pings: Pings,
     queue: Queue,
-    in_work: InWork,
+    /// KV calls of the peer.
+    calls: InWork,
+    /// Requests of the plugin.
+    requests: InWork,
     pong: Pong,
     /// The first link of its process: the one that is pinged.
     first_link: bool,
@@ -192,13 +197,15 @@ impl Connection {
             features: Features::default(),
             bodies: false,
             heads: false,
+            http_out: false,
             ids: Ids::new(side),
             streams: Streams::default(),
             raises: Raises::new(),
             timers: Timers::new(settings.response_timeout, settings.body_idle_timeout, settings.kv_timeout),
             pings: Pings::new(settings.ping_interval, settings.ping_unhealthy, settings.ping_dead),
             queue: Queue::default(),
-            in_work: InWork::default(),
+            calls: InWork::default(),
+            requests: InWork::default(),
             pong: Pong::default(),
             first_link: true,
             unknown: Vec::new(),
@@ -272,6 +279,12 @@ impl Connection {
         self.streams.get(id).is_some_and(|stream| stream.send.has_room())
     }
 
+    /// Whether streams of this number are opened by this side, and not by its peer.
+    #[must_use]
+    pub fn is_own(&self, id: StreamId) -> bool {
+        self.ids.is_own(id)
+    }
+
     /// How the peer is, by its answers to pings.
     #[must_use]
     pub fn health(&self) -> Health {
@@ -290,6 +303,12 @@ impl Connection {
     pub fn stream(&self, id: StreamId) -> Option<StreamState> {
         let stream = self.streams.get(id).filter(|stream| !stream.closed)?;
         Some(StreamState { sending: stream.send.direction(), receiving: stream.recv.direction() })
+    }
+
+    /// Whether all that the peer sends on the stream is here, up to its end, and can still be read.
+    #[must_use]
+    pub fn has_arrived(&self, id: StreamId) -> bool {
+        self.streams.get(id).is_some_and(|stream| stream.recv.is_ended() && stream.recv.is_read())
     }
 
     // --- what comes out; `poll_transmit` is in output.rs
@@ -313,12 +332,23 @@ impl Connection {
         self.features = self.settings.features.common(&self.peer_features);
         self.bodies = self.features.has(feature::STREAMS);
         self.heads = self.features.has(feature::HEADS);
+        self.http_out = self.features.has(feature::HTTP_OUT);
     }
 
     /// Plugin: the host knows this side's limits.
     fn accept_own_limits(&mut self) {
         let Limits { max_message, max_data, .. } = self.settings.limits;
         self.decoder.set_limits(max_message, max_data);
+    }
+
+    /// Whether this side may send requests; a plugin's are served until the link closes.
+    fn check_request_open(&self) -> Result<(), OpenError> {
+        match self.side {
+            Side::Host => self.check_host_open(),
+            Side::Plugin if self.closed || self.handshake != Handshake::Done => Err(OpenError::NotOpen),
+            Side::Plugin if !self.http_out => Err(OpenError::NotOffered),
+            Side::Plugin => self.check_places(),
+        }
     }
 
     /// Whether the host may open streams.

@@ -57,6 +57,7 @@ impl Connection {
         encode_data(out, id, bytes, end);
         if end {
             self.retime(id, true, now);
+            self.stop_if_hung_up(id);
             self.settle(id);
         } else {
             self.after_frame(id, now);

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::{Connection, Handled};
+use super::{Connection, Handled, Side};
 use crate::{
     frame::{ResetCode, StreamId},
     message::kv::{KvError, KvErrorCode},
@@ -10,8 +10,8 @@ use crate::{
         ConnectionError, Event,
         handshake::Handshake,
         ids::Absent,
-        stream::{Exchange, Upgrade},
-        timer::Running,
+        stream::{Exchange, Stream, Upgrade},
+        timer::{Running, Timer},
     },
 };
 
@@ -111,6 +111,15 @@ impl Connection {
         }
     }
 
+    /// This side has sent its END on a tunnel that it has closed: the peer need not go on.
+    pub(super) fn stop_if_hung_up(&mut self, id: StreamId) {
+        let stops =
+            |stream: &mut Stream| stream.hangs_up && stream.send.is_ended() && !stream.recv.is_ended();
+        if self.streams.open_mut(id).is_some_and(stops) {
+            self.reset_stream(id, ResetCode::DONE);
+        }
+    }
+
     /// Forgets the stream if both directions have ended.
     pub(super) fn settle(&mut self, id: StreamId) {
         let Some(stream) = self.streams.open_mut(id) else { return };
@@ -120,12 +129,26 @@ impl Connection {
         if let Some(timer) = stream.timer.take() {
             self.timers.stop(timer);
         }
+        // Of a KV call what it holds counts until the application has answered it.
+        if stream.exchange != Exchange::Kv {
+            self.work_done(id);
+        }
         self.streams.close(id, self.ids.is_own(id));
         if self.early_messages && self.streams.own() == 0 {
             self.early_messages = false;
             self.accept_own_limits();
         }
         self.release(id);
+    }
+
+    /// What the peer opened by this stream holds nothing of this side's any more.
+    pub(super) fn work_done(&mut self, id: StreamId) {
+        let Some(stream) = self.streams.get_mut(id) else { return };
+        let Some(held) = stream.in_work.take() else { return };
+        match stream.exchange {
+            Exchange::Kv => self.calls.done(held),
+            Exchange::Http { .. } | Exchange::Unknown => self.requests.done(held),
+        }
     }
 
     /// Drops what the wire has forgotten, if the application has no part in it any more.
@@ -154,8 +177,10 @@ impl Connection {
     /// the wait anew.
     pub(super) fn retime(&mut self, id: StreamId, restart: bool, now: Instant) {
         let own = self.ids.is_own(id);
+        let is_host = self.side == Side::Host;
         let Some(stream) = self.streams.open_mut(id) else { return };
-        let wanted = if own { stream.timer_wanted() } else { None };
+        // The body of a plugin's own request comes from no client that might have gone.
+        let wanted = stream.timer_wanted().filter(|timer| own && (is_host || *timer != Timer::BodyIdle));
         let running = stream.timer.as_ref().map(Running::timer);
         if running == wanted && !(restart && wanted.is_some()) {
             return;

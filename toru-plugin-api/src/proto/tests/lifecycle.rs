@@ -72,6 +72,18 @@ fn after_shutdown_a_plugin_refuses_new_streams_and_serves_the_old() {
 }
 
 #[test]
+fn a_further_link_refuses_new_streams_when_told_to_and_serves_the_old() {
+    let mut pair = Pair::new();
+    let old = pair.request(get("/"), OutgoingBody::Empty);
+    pair.plugin.refuse_streams();
+    let late = pair.host.request(get("/"), OutgoingBody::Empty, pair.now).unwrap();
+    pair.drive();
+    assert_eq!(pair.host_event(), Some(Event::Reset { id: late, code: ResetCode::REFUSED, by_peer: true }));
+    pair.respond(old, ok(), OutgoingBody::Empty);
+    assert!(matches!(pair.host_event(), Some(Event::Response { head: Ok(_), .. })));
+}
+
+#[test]
 fn a_refused_request_is_told_as_refused() {
     let mut pair = Pair::new();
     let id = pair.host.request(post("/"), OutgoingBody::Stream, pair.now).unwrap();

@@ -4,6 +4,7 @@ mod credit;
 mod handshake;
 mod health;
 mod http;
+mod http_out;
 mod kv;
 mod lifecycle;
 mod operations;

@@ -5,6 +5,8 @@
     reason = "what a test cannot go on without is its failure; clippy knows test functions only, not their helpers"
 )]
 
+mod links;
+
 use std::{
     os::{fd::AsRawFd, unix::net::UnixStream, unix::process::CommandExt, unix::process::ExitStatusExt},
     process::{Child, Command, Output, Stdio},
@@ -16,13 +18,10 @@ use http_body_util::{BodyExt, Empty};
 use rustix::io::{FdFlags, fcntl_setfd};
 use toru_plugin_api::{
     Body, PluginMetadata,
-    driver::{Handle, Incoming, IncomingEvent, RequestBody, drive},
+    driver::{Handle, Incoming, IncomingEvent, RequestBody, RequestError, drive},
     frame::Limits,
     http::{HeaderMap, Method},
-    message::{
-        http::RequestHead,
-        lifecycle::{Features, Init},
-    },
+    message::{http::RequestHead, lifecycle::Init},
     proto::{Connection, Settings},
 };
 
@@ -31,21 +30,43 @@ static STARTING: Mutex<()> = Mutex::new(());
 
 fn command() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_hello-plugin-rust"));
-    command.env_remove("TORU_PLUGIN_FD").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+        .env_remove("TORU_PLUGIN_FD")
+        .env_remove("TORU_PLUGIN_EXTRA_FDS")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
     command
 }
 
 /// The plugin's process, and the host's end of its socket.
 fn spawn(command: &mut Command) -> (Child, UnixStream) {
-    let (host, plugin) = UnixStream::pair().unwrap();
-    let _starting = STARTING.lock().unwrap();
-    fcntl_setfd(&plugin, FdFlags::empty()).unwrap();
-    let child = command.env("TORU_PLUGIN_FD", plugin.as_raw_fd().to_string()).spawn().unwrap();
-    (child, host)
+    let (child, [first]) = spawn_with_links(command);
+    (child, first)
 }
 
-/// Shakes hands as a host.
+/// The plugin's process with so many links, and the host's ends of them.
+fn spawn_with_links<const LINKS: usize>(command: &mut Command) -> (Child, [UnixStream; LINKS]) {
+    let pairs = [(); LINKS].map(|()| UnixStream::pair().unwrap());
+    let _starting = STARTING.lock().unwrap();
+    let numbers = pairs.each_ref().map(|(_, plugin)| {
+        fcntl_setfd(plugin, FdFlags::empty()).unwrap();
+        plugin.as_raw_fd().to_string()
+    });
+    command.env("TORU_PLUGIN_FD", &numbers[0]);
+    if LINKS > 1 {
+        command.env("TORU_PLUGIN_EXTRA_FDS", numbers[1..].join(","));
+    }
+    (command.spawn().unwrap(), pairs.map(|(host, _)| host))
+}
+
+/// Shakes hands on the first link, as a host.
 async fn connect(socket: UnixStream) -> (Handle, Incoming) {
+    connect_as(socket, None).await
+}
+
+/// Shakes hands on a link of this number.
+async fn connect_as(socket: UnixStream, link: Option<u32>) -> (Handle, Incoming) {
     socket.set_nonblocking(true).unwrap();
     let socket = tokio::net::UnixStream::from_std(socket).unwrap();
     let init = Init {
@@ -56,8 +77,8 @@ async fn connect(socket: UnixStream) -> (Handle, Incoming) {
         log_path: String::new(),
         data_dir: String::new(),
         config: serde_json::Map::new(),
-        link: None,
-        features: Features::new(["streams"]),
+        link,
+        features: Settings::default().features,
         limits: Limits::DEFAULT,
     };
     let (handle, mut incoming, driver) =
@@ -66,6 +87,13 @@ async fn connect(socket: UnixStream) -> (Handle, Incoming) {
     let told = incoming.next().await;
     assert!(matches!(told, Some(IncomingEvent::Ready(_))), "{told:?}");
     (handle, incoming)
+}
+
+/// Asks for `/json`; gives how many bytes came.
+async fn get_json(handle: &Handle) -> Result<usize, RequestError> {
+    let head = RequestHead { method: Method::GET, path: "/json".parse().unwrap(), headers: HeaderMap::new() };
+    let response = handle.request(head, RequestBody::<Empty<_>>::Empty).await?;
+    Ok(response.body.collect().await.unwrap().to_bytes().len())
 }
 
 async fn output(child: Child) -> Output {
@@ -105,9 +133,7 @@ fn descriptor_that_is_no_socket_is_refused() {
 async fn plugin_serves_over_the_socket_it_inherits_and_ends_in_order() {
     let (child, socket) = spawn(&mut command());
     let (handle, _incoming) = connect(socket).await;
-    let head = RequestHead { method: Method::GET, path: "/json".parse().unwrap(), headers: HeaderMap::new() };
-    let response = handle.request(head, RequestBody::<Empty<_>>::Empty).await.unwrap();
-    assert_eq!(response.body.collect().await.unwrap().to_bytes().len(), 100);
+    assert_eq!(get_json(&handle).await.unwrap(), 100);
     handle.shutdown(Duration::from_secs(5));
     let output = output(child).await;
     assert_eq!(output.status.code(), Some(0), "{output:?}");

@@ -1,39 +1,44 @@
-//! What KV calls may hold while the application works on them.
+//! What the peer's KV calls and requests may hold while the application works on them.
 
-use crate::message::kv::{KvCall, KvWrite};
+use crate::message::{
+    http::{Framing, RequestHead},
+    kv::{KvCall, KvWrite},
+};
 
-/// The most bytes of values that KV calls in work hold, decoded, per link (protocol section 3).
+/// The most bytes of values that KV calls in work hold, decoded, per link (protocol section 3); the same for the heads and
+/// inline bodies of a plugin's requests, which no credit bounds.
 const MAX_IN_WORK: usize = 4 << 20;
 
-/// The calls of the peer that the application has not answered.
+/// The calls, or the requests, of the peer that the application has not answered.
 #[derive(Debug, Default)]
 pub(super) struct InWork {
-    calls: usize,
+    count: usize,
     bytes: usize,
 }
 
 impl InWork {
-    /// Takes one more call on, unless it is one too many. A call counts until it is answered, even if its stream was reset
-    /// meanwhile: else opening and resetting would pass the bound.
-    pub(super) fn admit(&mut self, bytes: usize, max_calls: usize) -> bool {
-        let admitted = self.calls < max_calls && self.bytes + bytes <= MAX_IN_WORK;
+    /// Takes one more on, unless it is one too many. A call counts until it is answered, even if its stream was reset
+    /// meanwhile: else opening and resetting would pass the bound. A request counts until its stream has ended, which is when
+    /// who works on it is dropped.
+    pub(super) fn admit(&mut self, bytes: usize, most: usize) -> bool {
+        let admitted = self.count < most && self.bytes + bytes <= MAX_IN_WORK;
         if admitted {
-            self.calls += 1;
+            self.count += 1;
             self.bytes += bytes;
         }
         admitted
     }
 
-    /// A call was answered.
+    /// One was answered, or has ended.
     pub(super) fn done(&mut self, bytes: usize) {
-        self.calls -= 1;
+        self.count -= 1;
         self.bytes -= bytes;
     }
 }
 
 /// The bytes that a call holds. Of keys only those of a batch: the one or two of any other call are bounded by the number
 /// of calls.
-pub(super) fn size(call: &KvCall) -> usize {
+pub(super) fn call_size(call: &KvCall) -> usize {
     match call {
         KvCall::Get { .. } | KvCall::Delete { .. } | KvCall::List { .. } => 0,
         KvCall::Set { value, .. } => value.len(),
@@ -48,6 +53,16 @@ pub(super) fn size(call: &KvCall) -> usize {
             })
             .sum(),
     }
+}
+
+/// The bytes that a request holds beside its streamed body, which the window bounds.
+pub(super) fn request_size(head: &RequestHead, body: &Framing) -> usize {
+    let fields: usize = head.headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
+    let inline = match body {
+        Framing::Inline(bytes) => bytes.len(),
+        Framing::Empty | Framing::Stream | Framing::Tunnel => 0,
+    };
+    head.path.as_str().len() + fields + inline
 }
 
 #[cfg(test)]

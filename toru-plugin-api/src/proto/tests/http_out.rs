@@ -1,0 +1,121 @@
+//! Requests of the plugin to its host (protocol section 4, feature `http-out`).
+
+use super::{
+    Lone, Pair,
+    pair::{get, ok, post, settings},
+};
+use crate::{
+    frame::{Frame, Limits, ResetCode, StreamId},
+    message::http::Framing,
+    proto::{Event, OpenError, OutgoingBody, ReadOutcome},
+};
+
+const TWO: StreamId = StreamId(2);
+const OFFERED: [&str; 2] = ["http-out", "streams"];
+
+fn pair() -> Pair {
+    Pair::with(settings(&OFFERED), settings(&OFFERED))
+}
+
+fn host() -> Lone {
+    Lone::host(settings(&OFFERED), &OFFERED, Limits::DEFAULT)
+}
+
+fn request(id: u32, body: usize) -> String {
+    let body = "b".repeat(body);
+    format!(
+        r#"{{"type":"http","request_id":"{id}","payload":{{"action":"request","method":"POST","path":"/","headers":[],"body":"{body}"}}}}"#
+    )
+}
+
+fn is_refused(frames: &[Frame], id: u32) -> bool {
+    frames.contains(&Frame::Reset { stream: StreamId(id), code: ResetCode::REFUSED })
+}
+
+#[test]
+fn a_plugin_asks_only_where_the_host_offers_it() {
+    let mut pair = Pair::with(settings(&["streams"]), settings(&OFFERED));
+    assert_eq!(pair.plugin.request(get("/"), OutgoingBody::Empty, pair.now), Err(OpenError::NotOffered));
+    let mut early = Pair::before_ready(settings(&OFFERED), settings(&OFFERED));
+    early.drive();
+    assert_eq!(early.plugin.request(get("/"), OutgoingBody::Empty, early.now), Err(OpenError::NotOpen));
+}
+
+#[test]
+fn a_plugin_offers_no_upgrade() {
+    let mut pair = pair();
+    assert_eq!(pair.plugin.request(get("/"), OutgoingBody::Tunnel, pair.now), Err(OpenError::NoUpgrade));
+    assert_eq!(pair.plugin.open_streams(), 0);
+}
+
+#[test]
+fn bodies_larger_than_the_window_flow_both_ways_however_they_are_cut() {
+    for split in [usize::MAX, 1_000] {
+        let mut pair = pair().split(split);
+        let (size, now) = (1 << 20, pair.now);
+        let body = OutgoingBody::Full(vec![b'b'; size].into());
+        assert_eq!(pair.plugin.request(post("/"), body.clone(), now), Ok(TWO));
+        pair.drive();
+        let Some(Event::Request { id: TWO, body: Framing::Stream, .. }) = pair.host_event() else { panic!() };
+        assert_eq!(pair.host_reads(TWO), (size, ReadOutcome::End));
+        pair.host.respond(TWO, ok(), body, pair.now).unwrap();
+        pair.drive();
+        let answer = std::iter::from_fn(|| pair.plugin_event())
+            .find(|event| matches!(event, Event::Response { id: TWO, .. }));
+        assert!(answer.is_some());
+        assert_eq!(pair.plugin_reads(TWO), (size, ReadOutcome::End));
+        assert_eq!((pair.host.known_streams(), pair.plugin.known_streams()), (0, 0));
+    }
+}
+
+#[test]
+fn a_reader_of_the_host_that_stops_blocks_the_body_and_nothing_else() {
+    let mut pair = pair();
+    let size = 1 << 20;
+    pair.plugin.request(post("/"), OutgoingBody::Full(vec![b'b'; size].into()), pair.now).unwrap();
+    pair.drive();
+    assert_eq!(pair.plugin.request(get("/other"), OutgoingBody::Empty, pair.now), Ok(StreamId(4)));
+    pair.drive();
+    pair.host.respond(StreamId(4), ok(), OutgoingBody::Empty, pair.now).unwrap();
+    pair.drive();
+    assert_eq!((pair.plugin.stream(StreamId(4)), pair.error), (None, None));
+}
+
+#[test]
+fn requests_in_work_hold_4_mib_and_a_further_one_is_refused() {
+    let mut lone = host();
+    let inline = 512 << 10;
+    // Each counts its path too.
+    for n in 1..=7 {
+        lone.text(&request(2 * n, inline)).unwrap();
+        assert!(matches!(lone.event(), Some(Event::Request { .. })), "{n}");
+    }
+    lone.text(&request(16, inline)).unwrap();
+    assert!(is_refused(&lone.frames(), 16));
+    assert_eq!(lone.event(), None);
+    lone.end.respond(TWO, ok(), OutgoingBody::Empty, lone.now).unwrap();
+    lone.text(&request(18, inline)).unwrap();
+    assert!(matches!(lone.event(), Some(Event::Request { .. })));
+    // One that its plugin gave up holds nothing any more.
+    lone.frame(Frame::Reset { stream: StreamId(4), code: ResetCode::CANCELLED }).unwrap();
+    lone.frames();
+    assert!(matches!(lone.event(), Some(Event::Reset { id: StreamId(4), by_peer: true, .. })));
+    lone.text(&request(20, inline)).unwrap();
+    assert!(matches!(lone.event(), Some(Event::Request { .. })));
+}
+
+#[test]
+fn a_plugin_without_an_answer_gives_up_in_time() {
+    let mut pair = pair();
+    pair.plugin.request(get("/"), OutgoingBody::Empty, pair.now).unwrap();
+    pair.drive();
+    let timeout = pair.plugin.next_timeout().expect("the response timer runs") - pair.now;
+    pair.pass(timeout);
+    assert_eq!(
+        pair.plugin_event(),
+        Some(Event::Reset { id: TWO, code: ResetCode::TIMED_OUT, by_peer: false })
+    );
+    assert!(matches!(pair.host_event(), Some(Event::Request { .. })));
+    assert_eq!(pair.host_event(), Some(Event::Reset { id: TWO, code: ResetCode::TIMED_OUT, by_peer: true }));
+    assert_eq!((pair.host.known_streams(), pair.plugin.known_streams()), (0, 0));
+}
