@@ -18,6 +18,7 @@ use crate::{
     app::{self, App},
     front::{Connection, Front, Place},
     limits::Limits,
+    wire::Strict,
 };
 
 /// What hyper may hold of one connection in each direction: a head, and some chunks of a body. Its own default is 400 KiB.
@@ -229,6 +230,7 @@ async fn serve(
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "TCP_NODELAY was not set");
     }
+    let stream = Strict::new(stream, connection.upgrade_offer());
     let requests = connection.clone();
     let service = service_fn(move |request| {
         let connection = requests.clone();
