@@ -39,7 +39,7 @@ pub(crate) struct Front {
     pub(crate) plugins: PluginService,
     /// What plugins are told of who asks: there is one account so far.
     pub(crate) admin: Identity,
-    pub(crate) allowed_hosts: AllowedHosts,
+    pub(crate) allowed_hosts: Arc<AllowedHosts>,
     pub(crate) uri_bytes: usize,
 }
 

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use tokio::{runtime::Handle, task::JoinHandle};
+use tokio::task::JoinHandle;
 use toru_plugin_api::{
     message::lifecycle::{Features, Init, feature},
     proto,
@@ -23,6 +23,7 @@ use super::{
     state::Failure,
 };
 use crate::{
+    lanes::Lanes,
     link::LinkSetup,
     log::PluginLog,
     process::{Exit, GroupSignal, Launch, Process, clean_environment},
@@ -40,13 +41,12 @@ const LAST_WORDS: Duration = Duration::from_millis(100);
 
 /// Spawns a plugin, captures its output and opens its first link. Dropping the future kills what it has spawned.
 pub(super) async fn launch(host: Arc<Host>, prepared: Box<Prepared>) -> Result<Box<Live>, Failure> {
-    let lanes = host.lanes.snapshot();
-    let (sockets, inherit) = make_sockets(prepared.protocol, lanes.len())
+    let (sockets, inherit) = make_sockets(prepared.protocol, &host.lanes)
         .map_err(|error| Failure::new("socket_failed", format!("its socket cannot be made: {error}")))?;
     let metadata = &prepared.definition.metadata;
     let socket_path = match &sockets {
         Sockets::Path(folder) => folder.socket().to_string_lossy().into_owned(),
-        Sockets::Pairs(_) => String::new(),
+        Sockets::Pairs { .. } => String::new(),
     };
     let launch = Launch {
         program: prepared.definition.program.clone(),
@@ -57,22 +57,23 @@ pub(super) async fn launch(host: Arc<Host>, prepared: Box<Prepared>) -> Result<B
     let setup = link_setup(&host, &prepared, socket_path, metadata.id().into());
     let process =
         host.spawner.spawn(launch).await.map_err(|error| Failure::new(error.code, error.message))?;
-    Live::open(process, sockets, &lanes, setup).map(Box::new)
+    Live::open(process, sockets, &host.lanes, setup).map(Box::new)
 }
 
 /// The host's ends, and those to be inherited.
-fn make_sockets(protocol: u32, lanes: usize) -> io::Result<(Sockets, Vec<OwnedFd>)> {
+fn make_sockets(protocol: u32, lanes: &Lanes) -> io::Result<(Sockets, Vec<OwnedFd>)> {
     if protocol == 1 {
         return Ok((Sockets::Path(SocketFolder::create()?), Vec::new()));
     }
-    let mut own = Vec::with_capacity(lanes);
-    let mut inherit = Vec::with_capacity(lanes);
-    for _ in 0..lanes {
+    let (first, theirs) = UnixStream::pair()?;
+    let mut inherit = vec![theirs.into()];
+    let mut by_lane = Vec::new();
+    for lane in lanes.snapshot() {
         let (ours, theirs) = UnixStream::pair()?;
-        own.push(ours);
+        by_lane.push((lane, ours));
         inherit.push(theirs.into());
     }
-    Ok((Sockets::Pairs(own), inherit))
+    Ok((Sockets::Pairs { first, by_lane }, inherit))
 }
 
 fn environment(
@@ -161,7 +162,7 @@ impl Live {
     fn open(
         mut process: Process,
         sockets: Sockets,
-        lanes: &[Handle],
+        lanes: &Lanes,
         setup: LinkSetup,
     ) -> Result<Self, Failure> {
         let pid = process.pid();

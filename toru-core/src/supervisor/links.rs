@@ -1,10 +1,11 @@
 //! The links of one process: the first, which is its life line, and one more for each further lane.
 
 use std::{
+    fmt,
     future::poll_fn,
     io,
     os::unix::net::UnixStream,
-    sync::Arc,
+    pin::Pin,
     task::{Context, Poll},
 };
 
@@ -14,7 +15,11 @@ use super::{
     folders::SocketFolder,
     state::{Failure, Loss, Occurrence},
 };
-use crate::link::{Link, LinkLost, LinkNews, LinkSetup, PathSocket};
+use crate::{
+    lanes::{Lane, LaneId, Lanes},
+    link::{Link, LinkLost, LinkNews, LinkSetup, PathSocket},
+    routes::ReadyLinks,
+};
 
 /// The cause of a protocol error that every process killed while it writes leaves behind.
 const EOF_INSIDE_FRAME: &str = "eof_inside_frame";
@@ -22,8 +27,8 @@ const EOF_INSIDE_FRAME: &str = "eof_inside_frame";
 /// The host's ends of a process that is being spawned.
 #[derive(Debug)]
 pub(super) enum Sockets {
-    /// Version 2: one inherited pair per lane.
-    Pairs(Vec<UnixStream>),
+    /// Version 2: one inherited pair for the life line, and one for each lane.
+    Pairs { first: UnixStream, by_lane: Vec<(Lane, UnixStream)> },
     /// Version 1: the plugin listens in this folder.
     Path(SocketFolder),
 }
@@ -40,55 +45,67 @@ pub(super) enum LinksNews {
 /// The links of one process.
 #[derive(Debug)]
 pub(super) struct Links {
-    first: Lane,
-    extra: Vec<ExtraLane>,
-    /// How the further lanes are opened, once the first is ready.
+    first: Line,
+    extra: Vec<Extra>,
+    /// How the further links are opened, once the first is ready.
     setup: LinkSetup,
+    /// Drives the first, and serves what the plugin starts on any.
+    own: Handle,
     /// Of version 1; removed when the process is gone.
     folder: Option<SocketFolder>,
 }
 
+/// A link that was opened, and what it tells.
 #[derive(Debug)]
-struct Lane {
+struct Line {
     link: Link,
     /// `None` once it has told its end.
     news: Option<mpsc::Receiver<LinkNews>>,
 }
 
+/// The link of a lane.
+struct Extra {
+    lane: LaneId,
+    state: ExtraState,
+    /// Resolves when nobody can send on the lane any more.
+    lane_ended: Pin<Box<dyn Future<Output = ()> + Send>>,
+}
+
 #[derive(Debug)]
-enum ExtraLane {
+enum ExtraState {
     /// Not opened before the first is ready.
     Waiting(UnixStream, Handle),
-    Opened {
-        lane: Lane,
-        ready: bool,
-    },
+    Opened(Line),
+    Ready(Line),
+    /// Its lane has ended: it closes once the answers on it have.
+    Leaving(Line),
     Gone,
+}
+
+impl fmt::Debug for Extra {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Extra").field(&self.lane).field(&self.state).finish()
+    }
 }
 
 impl Links {
     /// Opens the first link to a process that has just been spawned.
     ///
     /// # Errors
-    /// The runtime of the lane takes no more sockets.
-    pub(super) fn open(sockets: Sockets, lanes: &[Handle], setup: LinkSetup, pid: u32) -> io::Result<Self> {
-        let own = lanes.first().expect("there is the supervisor's own lane");
-        match sockets {
+    /// The supervisor's runtime takes no more sockets.
+    pub(super) fn open(sockets: Sockets, lanes: &Lanes, setup: LinkSetup, pid: u32) -> io::Result<Self> {
+        let own = lanes.own().clone();
+        let ((link, news), extra, folder) = match sockets {
             Sockets::Path(folder) => {
                 let socket = PathSocket { path: folder.socket(), process_group: pid };
-                let (link, news) = Link::open_v1(socket, setup.clone(), own);
-                let first = Lane { link, news: Some(news) };
-                Ok(Self { first, extra: Vec::new(), setup, folder: Some(folder) })
+                (Link::open_v1(socket, setup.clone(), &own), Vec::new(), Some(folder))
             }
-            Sockets::Pairs(pairs) => {
-                let mut pairs = pairs.into_iter();
-                let socket = pairs.next().expect("there is a pair for the supervisor's own lane");
-                let (link, news) = Link::open_v2(socket, setup.clone(), own)?;
-                let waiting = |(socket, lane): (_, &Handle)| ExtraLane::Waiting(socket, lane.clone());
-                let extra = pairs.zip(lanes.iter().skip(1)).map(waiting).collect();
-                Ok(Self { first: Lane { link, news: Some(news) }, extra, setup, folder: None })
+            Sockets::Pairs { first, by_lane } => {
+                let extra = by_lane.into_iter().map(|(lane, socket)| Extra::new(lane, socket)).collect();
+                (Link::open_v2(first, setup.clone(), &own, &own)?, extra, None)
             }
-        }
+        };
+        Ok(Self { first: Line { link, news: Some(news) }, extra, setup, own, folder })
     }
 
     /// The life line.
@@ -96,20 +113,22 @@ impl Links {
         &self.first.link
     }
 
-    /// The links that can be used, by lane.
-    pub(super) fn by_lane(&self) -> Arc<[Option<Link>]> {
-        let extra = self.extra.iter().map(|lane| match lane {
-            ExtraLane::Opened { lane, ready: true } => Some(lane.link.clone()),
+    /// The links that can be used.
+    pub(super) fn ready(&self) -> ReadyLinks {
+        let by_lane = self.extra.iter().filter_map(|extra| match &extra.state {
+            ExtraState::Ready(line) => Some((extra.lane, line.link.clone())),
             _ => None,
         });
-        std::iter::once(Some(self.first.link.clone())).chain(extra).collect()
+        ReadyLinks { first: self.first.link.clone(), by_lane: by_lane.collect() }
     }
 
     pub(super) fn close(&self) {
         self.first.link.close();
-        for lane in &self.extra {
-            if let ExtraLane::Opened { lane, .. } = lane {
-                lane.link.close();
+        for extra in &self.extra {
+            if let ExtraState::Opened(line) | ExtraState::Ready(line) | ExtraState::Leaving(line) =
+                &extra.state
+            {
+                line.link.close();
             }
         }
     }
@@ -138,8 +157,8 @@ impl Links {
             }
             return Poll::Ready(LinksNews::Occurred(occurrence(news)));
         }
-        for lane in &mut self.extra {
-            if let Poll::Ready(news) = lane.poll(cx) {
+        for extra in &mut self.extra {
+            if let Poll::Ready(news) = extra.poll(cx) {
                 return Poll::Ready(news);
             }
         }
@@ -147,29 +166,16 @@ impl Links {
     }
 
     fn open_extra(&mut self) {
-        for (index, slot) in self.extra.iter_mut().enumerate() {
-            let ExtraLane::Waiting(socket, runtime) = std::mem::replace(slot, ExtraLane::Gone) else {
-                continue;
-            };
+        for (number, extra) in (1..).zip(&mut self.extra) {
             let mut setup = self.setup.clone();
-            setup.init.link = Some(u32::try_from(index + 1).expect("lanes are few"));
+            setup.init.link = Some(number);
             setup.init.config.clear();
-            match Link::open_v2(socket, setup, &runtime) {
-                Ok((link, news)) => {
-                    *slot = ExtraLane::Opened { lane: Lane { link, news: Some(news) }, ready: false };
-                }
-                Err(error) => tracing::warn!(
-                    plugin = &*self.setup.plugin_id,
-                    lane = index + 1,
-                    %error,
-                    "a further link could not be opened; its lane uses the first"
-                ),
-            }
+            extra.open(setup, &self.own);
         }
     }
 }
 
-impl Lane {
+impl Line {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<LinkNews> {
         let Some(news) = &mut self.news else {
             return Poll::Pending;
@@ -186,31 +192,88 @@ impl Lane {
     }
 }
 
-impl ExtraLane {
-    /// A further link that never answers, refuses or closes is no failure; breaking the protocol on it is.
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<LinksNews> {
-        let Self::Opened { lane, ready } = self else {
-            return Poll::Pending;
-        };
-        loop {
-            match lane.poll(cx) {
-                Poll::Pending => return Poll::Pending,
-                Poll::Ready(LinkNews::Ready { .. }) => {
-                    *ready = true;
-                    return Poll::Ready(LinksNews::Changed);
+impl Extra {
+    fn new(lane: Lane, socket: UnixStream) -> Self {
+        Self {
+            lane: lane.id,
+            state: ExtraState::Waiting(socket, lane.runtime.clone()),
+            lane_ended: Box::pin(lane.ended()),
+        }
+    }
+
+    fn open(&mut self, setup: LinkSetup, own: &Handle) {
+        self.state = match std::mem::replace(&mut self.state, ExtraState::Gone) {
+            ExtraState::Waiting(socket, runtime) => {
+                let plugin = setup.plugin_id.clone();
+                match Link::open_v2(socket, setup, &runtime, own) {
+                    Ok((link, news)) => ExtraState::Opened(Line { link, news: Some(news) }),
+                    Err(error) => {
+                        let plugin = &*plugin;
+                        tracing::warn!(plugin, %error, "a lane's link cannot be opened; it uses the first");
+                        ExtraState::Gone
+                    }
                 }
-                Poll::Ready(LinkNews::Lost(lost @ LinkLost::Protocol { .. })) => {
-                    *self = Self::Gone;
+            }
+            other => other,
+        };
+    }
+
+    /// A link beside the first that never answers, refuses or closes is no failure; breaking the protocol on it is.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<LinksNews> {
+        if self.poll_leave(cx) {
+            return Poll::Ready(LinksNews::Changed);
+        }
+        loop {
+            let (ExtraState::Opened(line) | ExtraState::Ready(line) | ExtraState::Leaving(line)) =
+                &mut self.state
+            else {
+                return Poll::Pending;
+            };
+            let news = match line.poll(cx) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(news) => news,
+            };
+            match news {
+                LinkNews::Ready { .. } => self.become_ready(),
+                LinkNews::Lost(lost @ LinkLost::Protocol { .. }) => {
+                    self.state = ExtraState::Gone;
                     return Poll::Ready(LinksNews::Occurred(Occurrence::LinkLost(loss(lost))));
                 }
-                Poll::Ready(LinkNews::Refused(_) | LinkNews::Lost(_)) => {
-                    lane.link.close();
-                    *self = Self::Gone;
-                    return Poll::Ready(LinksNews::Changed);
+                LinkNews::Refused(_) | LinkNews::Lost(_) => {
+                    line.link.close();
+                    self.state = ExtraState::Gone;
                 }
-                Poll::Ready(_) => {}
+                LinkNews::PingsMissed(_) | LinkNews::Draining { .. } => continue,
             }
+            return Poll::Ready(LinksNews::Changed);
         }
+    }
+
+    fn become_ready(&mut self) {
+        self.state = match std::mem::replace(&mut self.state, ExtraState::Gone) {
+            ExtraState::Opened(line) => ExtraState::Ready(line),
+            other => other,
+        };
+    }
+
+    /// Whether the lane has ended just now.
+    fn poll_leave(&mut self, cx: &mut Context<'_>) -> bool {
+        let is_of_lane = !matches!(self.state, ExtraState::Leaving(_) | ExtraState::Gone);
+        if !is_of_lane || self.lane_ended.as_mut().poll(cx).is_pending() {
+            return false;
+        }
+        self.state = match std::mem::replace(&mut self.state, ExtraState::Gone) {
+            ExtraState::Opened(line) | ExtraState::Ready(line) => {
+                let link = line.link.clone();
+                tokio::spawn(async move {
+                    link.idle().await;
+                    link.close();
+                });
+                ExtraState::Leaving(line)
+            }
+            _ => ExtraState::Gone,
+        };
+        true
     }
 }
 

@@ -8,6 +8,7 @@ mod claims;
 mod embedding;
 mod failures;
 mod isolation;
+mod lanes;
 mod leaks;
 mod lifecycle;
 mod scene;

@@ -9,3 +9,4 @@ mod kv;
 mod limits;
 mod pages;
 mod plugin_routes;
+mod threads;

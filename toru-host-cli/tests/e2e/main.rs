@@ -10,6 +10,7 @@ mod docs;
 mod durability;
 mod folder;
 mod host;
+mod lanes;
 mod load;
 mod place;
 mod processes;
