@@ -9,7 +9,8 @@ use std::{
 };
 
 use axum::{Router, body::Body as OwnBody, response::IntoResponse};
-use http::{HeaderValue, Method, Request, Response, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
+use http_body::Body as _;
 use http_body_util::Either;
 use hyper::{
     body::Incoming,
@@ -156,6 +157,10 @@ impl Connection {
         if request.method() == Method::CONNECT {
             return Err(Problem::new(Kind::NotImplemented, "This host is no proxy."));
         }
+        if !request.body().is_end_stream() && has_foreign_coding(headers) {
+            let detail = "A request's body may be sent in chunks, and in no other coding for transfer.";
+            return Err(Problem::new(Kind::NotImplemented, detail));
+        }
         let authority = front.allowed_hosts.check(uri, headers, self.local)?;
         if app::is_public(uri.path()) {
             // A login changes something too: nobody may be signed in by another site's form.
@@ -200,6 +205,14 @@ async fn carry(
         let _ = client.set_zero_linger();
     }
     Ok(joined?)
+}
+
+/// Whether a body comes in a coding that would be lost on the way: nobody would undo it (RFC 9112, 6.1).
+fn has_foreign_coding(headers: &HeaderMap) -> bool {
+    headers
+        .get_all(header::TRANSFER_ENCODING)
+        .iter()
+        .any(|coding| !coding.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked"))
 }
 
 fn no_place_for_plugins() -> Problem {

@@ -2,8 +2,8 @@
 //!
 //! hyper is lenient where RFC 9112 allows it: it takes a bare LF as the end of a line, one of two `content-length` fields that agree, and
 //! `transfer-encoding` over `content-length`. A front that reads such a message in the other way sees other requests than this host does, and lets
-//! through what it should have stopped (request smuggling). Here these are errors, as the RFC allows too: [`Scan`] puts a NUL where
-//! the message is ambiguous, which no parser takes, so that hyper answers 400, closes, and tells nobody of the request.
+//! through what it should have stopped (request smuggling). Here these are errors, as the RFC allows too: where a message is ambiguous,
+//! [`Scan`] puts a NUL, which no parser takes, and ends the client's bytes, so that hyper answers 400, closes, and tells nobody of the request.
 
 mod scan;
 
@@ -19,7 +19,7 @@ use std::{
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use scan::Scan;
+use scan::{Scan, Seen};
 
 /// A connection whose requests can be read in one way only.
 #[derive(Debug)]
@@ -48,8 +48,9 @@ impl UpgradeOffer {
 }
 
 impl<IO> Strict<IO> {
-    pub(crate) fn new(io: IO, offer: UpgradeOffer) -> Self {
-        Self { io, scan: Scan::default(), offer }
+    /// For a server that takes heads of at most this size.
+    pub(crate) fn new(io: IO, max_head: usize, offer: UpgradeOffer) -> Self {
+        Self { io, scan: Scan::new(max_head), offer }
     }
 
     /// The connection by itself, for another protocol.
@@ -57,17 +58,22 @@ impl<IO> Strict<IO> {
         self.io
     }
 
-    fn look_at(&mut self, bytes: &mut [u8]) {
+    /// Looks at what was read; how many bytes of it count.
+    fn look_at(&mut self, bytes: &mut [u8]) -> usize {
         if bytes.is_empty() {
-            return;
+            return 0;
         }
         if self.offer.0.load(Ordering::Relaxed) != NONE {
             self.offer.0.store(EARLY, Ordering::Relaxed);
-            return;
+            return bytes.len();
         }
-        if let Some(rest) = self.scan.feed(bytes) {
-            self.offer.0.store(if rest == 0 { OPEN } else { EARLY }, Ordering::Relaxed);
+        match self.scan.feed(bytes) {
+            Seen::All => {}
+            Seen::Offered { rest: 0 } => self.offer.0.store(OPEN, Ordering::Relaxed),
+            Seen::Offered { .. } => self.offer.0.store(EARLY, Ordering::Relaxed),
+            Seen::Refused { kept } => return kept,
         }
+        bytes.len()
     }
 }
 
@@ -77,9 +83,14 @@ impl<IO: AsyncRead + Unpin> AsyncRead for Strict<IO> {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        if self.scan.has_refused() {
+            // For who reads, this is the end.
+            return Poll::Ready(Ok(()));
+        }
         let before = buffer.filled().len();
         ready!(Pin::new(&mut self.io).poll_read(cx, buffer))?;
-        self.look_at(&mut buffer.filled_mut()[before..]);
+        let kept = self.look_at(&mut buffer.filled_mut()[before..]);
+        buffer.set_filled(before + kept);
         Poll::Ready(Ok(()))
     }
 }

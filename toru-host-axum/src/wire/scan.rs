@@ -14,23 +14,22 @@
 
 use std::mem;
 
-/// The most bytes of a line that are kept until its end comes: past it hyper has refused the head, or the chunk's extensions.
-const MAX_LINE: usize = 64 << 10;
-/// What stands in place of a line's end to have it refused: no byte of a head or of a chunk's size.
+/// What stands in place of a line's end to have it refused: no parser takes it in a head, and in a body it is the last byte.
 const REFUSAL: u8 = 0;
 
 /// Follows the requests of one connection.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Scan {
     state: State,
+    /// The most bytes of a line that are kept until its end comes: past it hyper has refused the head.
+    max_line: usize,
     framing: Framing,
     /// The beginning of a line whose end has not come; empty while each read brings whole lines.
     line: Vec<u8>,
 }
 
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
-    #[default]
     RequestLine,
     Fields,
     /// Behind a head that offers an upgrade.
@@ -51,28 +50,49 @@ struct Framing {
     offers_upgrade: bool,
 }
 
+/// How far bytes were followed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Seen {
+    /// To their end.
+    All,
+    /// To the end of a head that offers an upgrade, so many bytes before theirs: the caller decides what the rest is.
+    Offered { rest: usize },
+    /// Past the refusal: the rest is not to be read by anyone, nor is what comes later.
+    Refused { kept: usize },
+}
+
 /// What can be read in two ways.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Ambiguous;
 
 impl Scan {
-    /// Follows these bytes, and puts a refusal into them where they are ambiguous. `Some`: a head that offers an upgrade ended so many
-    /// bytes before their end; the caller decides what the rest is.
-    pub(super) fn feed(&mut self, bytes: &mut [u8]) -> Option<usize> {
+    /// For a server that takes heads of at most this size.
+    pub(super) fn new(max_head: usize) -> Self {
+        Self { state: State::RequestLine, max_line: max_head, framing: Framing::default(), line: Vec::new() }
+    }
+
+    /// Follows these bytes. Where they are ambiguous a refusal is put into them, and nothing behind it counts.
+    pub(super) fn feed(&mut self, bytes: &mut [u8]) -> Seen {
         let mut at = 0;
         loop {
-            if self.state == State::Offered {
-                self.state = State::RequestLine;
-                return Some(bytes.len() - at);
+            match self.state {
+                State::Refused => return Seen::Refused { kept: at },
+                State::Offered => {
+                    self.state = State::RequestLine;
+                    return Seen::Offered { rest: bytes.len() - at };
+                }
+                _ if at == bytes.len() => return Seen::All,
+                State::Data(left) => at += self.skip(left, bytes.len() - at, State::Data, State::RequestLine),
+                State::ChunkData(left) => {
+                    at += self.skip(left, bytes.len() - at, State::ChunkData, State::ChunkSize);
+                }
+                _ => at += self.read_line(&mut bytes[at..]),
             }
-            let rest = bytes.get_mut(at..).filter(|rest| !rest.is_empty())?;
-            at += match self.state {
-                State::Refused => return None,
-                State::Data(left) => self.skip(left, rest.len(), State::Data, State::RequestLine),
-                State::ChunkData(left) => self.skip(left, rest.len(), State::ChunkData, State::ChunkSize),
-                _ => self.read_line(rest),
-            };
         }
+    }
+
+    pub(super) fn has_refused(&self) -> bool {
+        self.state == State::Refused
     }
 
     /// Takes a line, or the beginning of one; how many bytes there were.
@@ -97,7 +117,7 @@ impl Scan {
     }
 
     fn keep(&mut self, part: &[u8]) {
-        if self.line.len() + part.len() > MAX_LINE {
+        if self.line.len() + part.len() > self.max_line {
             self.state = State::Refused;
         } else {
             self.line.extend_from_slice(part);

@@ -4,6 +4,8 @@
 
 mod access;
 mod api;
+mod bodies;
+mod framing;
 mod host;
 mod kv;
 mod limits;
