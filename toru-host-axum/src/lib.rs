@@ -34,9 +34,11 @@ mod api;
 mod app;
 mod front;
 mod limits;
+mod linger;
 mod page;
 mod problem;
 mod server;
+mod wire;
 
 pub use access::{AdminToken, TokenError};
 pub use limits::Limits;

@@ -45,6 +45,16 @@ impl TestHost {
         host
     }
 
+    /// A host with `hello-python`, a plugin that takes streams.
+    pub(crate) async fn with_streams() -> Self {
+        let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/hello-plugin-python");
+        let host =
+            Self::start(Limits::default(), |plugins| copy_folder(&example, &plugins.join("hello-python")))
+                .await;
+        within(host.supervisor.wait_until("hello-python", |status| status.running)).await.unwrap();
+        host
+    }
+
     /// A host without plugins.
     pub(crate) async fn empty(limits: Limits) -> Self {
         Self::start(limits, |_| ()).await
@@ -155,6 +165,18 @@ impl TestHost {
             String::from_utf8_lossy(&answer).into_owned()
         })
         .await
+    }
+}
+
+fn copy_folder(from: &Path, to: &Path) {
+    fs::create_dir(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let (path, copy) = entry.map(|entry| (entry.path(), to.join(entry.file_name()))).unwrap();
+        if path.is_dir() {
+            copy_folder(&path, &copy);
+        } else {
+            fs::copy(&path, &copy).unwrap();
+        }
     }
 }
 

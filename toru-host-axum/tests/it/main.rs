@@ -4,6 +4,8 @@
 
 mod access;
 mod api;
+mod bodies;
+mod framing;
 mod frontend;
 mod host;
 mod kv;
