@@ -11,7 +11,7 @@ use super::{
     PluginSupervisor, SupervisorError, attach,
     claims::Registrar,
     folders::{self, DataLock},
-    host::{Host, Lanes},
+    host::Host,
 };
 use crate::{
     config::Config,
@@ -19,6 +19,7 @@ use crate::{
     event::{EventBus, EventHook, LogHook},
     http::{RequestBody, out},
     instance,
+    lanes::Lanes,
     link::HostService,
     log::Logs,
     process::Spawner,
@@ -210,6 +211,7 @@ impl Builder {
             logs,
             spawner: Spawner::new().map_err(io_error)?,
             prober: Prober::default(),
+            digests: Arc::default(),
             registrar: Registrar::start(routes.clone()),
             lanes: Lanes::new(runtime),
             attached,
