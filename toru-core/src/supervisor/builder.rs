@@ -210,6 +210,7 @@ impl Builder {
             logs,
             spawner: Spawner::new().map_err(io_error)?,
             prober: Prober::default(),
+            digests: Arc::default(),
             registrar: Registrar::start(routes.clone()),
             lanes: Lanes::new(runtime),
             attached,

@@ -19,6 +19,7 @@ use crate::{
     config::Config,
     discovery::Prober,
     event::{EventBus, EventType},
+    frontend::Digests,
     link::HostService,
     log::Logs,
     process::Spawner,
@@ -44,6 +45,8 @@ pub(super) struct Host {
     pub(super) logs: Logs,
     pub(super) spawner: Spawner,
     pub(super) prober: Prober,
+    /// Of all frontends' files.
+    pub(super) digests: Arc<Digests>,
     pub(super) registrar: Registrar,
     pub(super) lanes: Lanes,
     /// Plugins that a developer starts, by id: where they listen.
