@@ -1,9 +1,10 @@
 //! The command line.
 
-use std::{path::PathBuf, time::Duration};
+use std::{num::NonZeroUsize, path::PathBuf, time::Duration};
 
 use clap::{Args as Group, Parser, Subcommand};
 use http::{HeaderName, HeaderValue, Method};
+use toru_core::MAX_LANES;
 
 use crate::attach::{self, Attach};
 
@@ -190,6 +191,9 @@ pub(crate) struct Listen {
     /// The address to listen on; port 0 takes any that is free
     #[arg(long = "listen", value_name = "ADDR", default_value = "127.0.0.1:3000", value_parser = address)]
     pub(crate) address: String,
+    /// The threads that serve, each with a listener and a link to each plugin of its own [default: one for each core]
+    #[arg(long, value_name = "N", value_parser = threads)]
+    pub(crate) threads: Option<NonZeroUsize>,
     /// A further name that the host answers for, `name` or `name:port`; may be repeated
     #[arg(long = "allow-host", value_name = "NAME")]
     pub(crate) allowed_hosts: Vec<String>,
@@ -246,6 +250,11 @@ fn address(text: &str) -> Result<String, String> {
         Some((host, port)) if !host.is_empty() && port.parse::<u16>().is_ok() => Ok(text.into()),
         _ => Err("an address is written `127.0.0.1:3000`, `[::1]:3000` or `localhost:3000`".into()),
     }
+}
+
+fn threads(text: &str) -> Result<NonZeroUsize, String> {
+    let threads = text.parse::<NonZeroUsize>().ok().filter(|threads| threads.get() <= MAX_LANES);
+    threads.ok_or_else(|| format!("a number of threads is 1 to {MAX_LANES}"))
 }
 
 fn seconds(text: &str) -> Result<Duration, String> {
@@ -318,6 +327,15 @@ mod tests {
         assert_eq!(seconds("0.5"), Ok(Duration::from_millis(500)));
         for text in ["", "0", "-1", "NaN", "inf", "1e300", "x"] {
             assert!(seconds(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn threads_are_between_one_and_the_most_lanes() {
+        assert_eq!(threads("1").map(NonZeroUsize::get), Ok(1));
+        assert_eq!(threads("64").map(NonZeroUsize::get), Ok(64));
+        for text in ["", "0", "-1", "65", "1.5", "all"] {
+            assert_eq!(threads(text), Err("a number of threads is 1 to 64".to_owned()), "{text}");
         }
     }
 }

@@ -11,7 +11,7 @@ use super::{
     PluginSupervisor, SupervisorError, attach,
     claims::Registrar,
     folders::{self, DataLock},
-    host::{Host, Lanes},
+    host::Host,
 };
 use crate::{
     config::Config,
@@ -19,6 +19,7 @@ use crate::{
     event::{EventBus, EventHook, LogHook},
     http::{RequestBody, out},
     instance,
+    lanes::Lanes,
     link::HostService,
     log::Logs,
     process::Spawner,

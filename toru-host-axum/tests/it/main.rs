@@ -4,9 +4,12 @@
 
 mod access;
 mod api;
+mod bodies;
+mod framing;
 mod frontend;
 mod host;
 mod kv;
 mod limits;
 mod pages;
 mod plugin_routes;
+mod threads;

@@ -1,11 +1,10 @@
 //! Clients and plugins that take more than their share, on a real host. The counts are small by default; `TORU_WRAPPED` and
 //! `TORU_CANCELLED` make them those of docs/RELIABILITY.md.
 
-use std::net::SocketAddr;
+use std::{io, net::SocketAddr};
 
 use http::Method;
 use http_body_util::BodyExt;
-use serde_json::json;
 use tokio::{io::AsyncWriteExt, net::TcpStream, process::Command, sync::mpsc, task::JoinSet};
 
 use crate::{
@@ -31,7 +30,7 @@ async fn host_by(command: Command, ids: &[&str]) -> (Place, Host) {
     for id in ids {
         place.rust_plugin("gauge", id);
     }
-    let mut host = Host::start_by(command, &place).await;
+    let mut host = Host::start_by(command, &place, &[]).await;
     for id in ids {
         host.event(id, "ready").await;
     }
@@ -56,7 +55,7 @@ async fn the_numbers_of_streams_wrap_under_load_without_a_lost_request() {
             for number in 0..requests {
                 // Inline bodies, and such as go in DATA.
                 let size = if number % 8 == 0 { 100_000 } else { 10 };
-                let body = format!("{client} {number:>size$}");
+                let body = format!("{client} {number} {}", ".".repeat(size));
                 let answer = within(connection.try_post("/api/plugins/route/gauge/echo", body.clone()));
                 let answer = answer.await.unwrap();
                 assert!(
@@ -114,7 +113,7 @@ async fn a_slow_reader_among_200_fast_ones_holds_up_none_of_them() {
     assert_eq!(host.stop().await.code(), Some(0));
 }
 
-/// All that may run at once in the plugin.
+/// The requests without an answer's head that a plugin has at once.
 const ALL_PLACES: u32 = 128;
 
 #[tokio::test]
@@ -141,21 +140,15 @@ async fn requests_opened_and_cancelled_by_clients_leave_memory_and_places_as_the
     println!("requests opened and cancelled by clients: the host's memory grew by {growth} KiB");
     assert!(growth <= 16 * MIB, "{growth} KiB");
 
-    // Every place is free again: so many requests run at once.
+    // Every place is free again: so many requests run at once, and the one that sees them has the last.
     let mut holding = JoinSet::new();
-    for _ in 0..ALL_PLACES {
+    for _ in 1..ALL_PLACES {
         let mut connection = Connection::open(host.address()).await;
-        holding.spawn(async move { connection.try_get("/api/plugins/route/gauge/hold").await.unwrap() });
+        holding.spawn(async move { connection.try_get("/api/plugins/route/gauge/hold").await });
     }
-    let mut admin = Connection::open(host.address()).await;
-    let all_run = json!({"action": "get", "key": ALL_PLACES.to_string()}).to_string();
-    let held = within(admin.try_post("/api/plugins/gauge/kv", all_run)).await.unwrap();
-    assert_eq!(held.json()["value"], ALL_PLACES.to_string());
-    let release = json!({"action": "set", "key": "release", "value": ""}).to_string();
-    assert_eq!(within(admin.try_post("/api/plugins/gauge/kv", release)).await.unwrap().status, 200);
-    while let Some(answer) = within(holding.join_next()).await {
-        assert_eq!(answer.unwrap().status, 200);
-    }
+    let seen = client.ask(&format!("/gauge/seen?running={}", ALL_PLACES - 1)).await;
+    assert!(seen.starts_with(&format!(r#"{{"running":{},"#, ALL_PLACES - 1)), "{seen}");
+    drop(holding);
     assert_eq!(host.stop().await.code(), Some(0));
 }
 
@@ -163,18 +156,20 @@ const UPLOADS: u32 = 200;
 const UPLOAD_BYTES: usize = 64 << 20;
 const NEIGHBOURLY_REQUESTS: u32 = 1_000;
 
-/// A client that sends 64 MiB as fast as they are taken. Tells once what it has sent first was.
-async fn upload(address: SocketAddr, begun: mpsc::Sender<()>) {
-    let mut stream = TcpStream::connect(address).await.unwrap();
+/// A client that sends 64 MiB as fast as they are taken, and tells when the first are. An error when the host has closed the
+/// connection: only 128 uploads run at once, and the others wait for 5 s.
+async fn upload(address: SocketAddr, begun: mpsc::Sender<()>) -> io::Result<()> {
+    let mut stream = TcpStream::connect(address).await?;
     let head = format!(
         "POST /api/plugins/route/deaf/echo HTTP/1.1\r\nhost: {address}\r\nauthorization: Bearer {TOKEN}\r\ncontent-length: {UPLOAD_BYTES}\r\n\r\n"
     );
-    stream.write_all(head.as_bytes()).await.unwrap();
+    stream.write_all(head.as_bytes()).await?;
     let chunk = [b'x'; 64 << 10];
     for _ in 0..UPLOAD_BYTES / chunk.len() {
-        stream.write_all(&chunk).await.unwrap();
+        stream.write_all(&chunk).await?;
         let _ = begun.try_send(());
     }
+    Ok(())
 }
 
 #[tokio::test]
@@ -199,8 +194,10 @@ async fn a_plugin_that_reads_nothing_of_200_uploads_costs_its_host_at_most_48_mi
     let growth = memory.growth_kib();
     println!("{UPLOADS} uploads that nobody reads: the host's memory grew by {growth} KiB");
     assert!(growth <= 48 * MIB, "{growth} KiB");
-    assert_eq!(uploads.len(), UPLOADS as usize);
-    assert!(uploads.try_join_next().is_none(), "no upload has ended");
+    while let Some(ended) = uploads.try_join_next() {
+        assert!(ended.unwrap().is_err(), "no upload was taken whole");
+    }
+    assert!(!uploads.is_empty(), "those that run go on");
     drop(uploads);
     processes::kill(deaf);
     assert_eq!(host.stop().await.code(), Some(0));
