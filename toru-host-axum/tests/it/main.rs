@@ -11,4 +11,5 @@ mod kv;
 mod limits;
 mod pages;
 mod plugin_routes;
+mod proxy;
 mod threads;
