@@ -1,7 +1,8 @@
 //! One plugin with many ways to be bad, for the integration tests: `misbehave MODE [NUMBER]`.
 //!
 //! It speaks version 2 by the codec alone, on its standard input: safe code cannot adopt a descriptor by its number, so the
-//! manifests of the tests start it as `sh -c 'exec "$0" "$@" 0<&3 3<&-' misbehave MODE`. It offers no features (but for
+//! manifests of the tests start it as `sh -c 'exec "$0" "$@" 0<&3 3<&-' misbehave MODE`; or it listens where `TORU_PLUGIN_SOCKET`
+//! says. It offers no features (but for
 //! `stop-reading`), so it is streamed nothing, and answers every request with what it was asked: `METHOD path`,
 //! and a KV get with its key.
 
@@ -10,7 +11,10 @@ use std::{
     net::Shutdown,
     os::{
         fd::AsFd,
-        unix::{net::UnixStream, process::CommandExt},
+        unix::{
+            net::{UnixListener, UnixStream},
+            process::CommandExt,
+        },
     },
     path::Path,
     process::{Command, ExitCode, Stdio},
@@ -39,6 +43,7 @@ tell-features     says in its log which features it was offered, then behaves
 exit-at-once      writes to stderr and exits with code 3
 exit-after-ready  exits with code 3 once it is ready
 crash-on-request  exits with code 3 at its first request
+never-listen      never listens on its path
 never-ready       reads all and says nothing
 slow-start        waits NUMBER ms before it is ready
 wrong-version     is ready for a version that was not offered
@@ -83,7 +88,7 @@ fn run(mode: &str, number: Option<u64>) -> io::Result<ExitCode> {
     if mode == "ignore-term" && std::env::var_os("MISBEHAVE_IGNORES_TERM").is_none() {
         return Err(ignore_term());
     }
-    let mut link = Link::on_stdin()?;
+    let mut link = Link::open(mode)?;
     let Parsed::Init(init) = link.next()?.ok_or(io::ErrorKind::UnexpectedEof)? else {
         return Err(io::Error::other("the first message is no init"));
     };
@@ -157,7 +162,7 @@ fn serve(mode: &str, link: &mut Link) -> io::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Messages on the socket that was inherited.
+/// Messages on the socket that was inherited, or accepted.
 struct Link {
     socket: UnixStream,
     decoder: Decoder,
@@ -165,8 +170,12 @@ struct Link {
 }
 
 impl Link {
-    fn on_stdin() -> io::Result<Self> {
-        let socket = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
+    fn open(mode: &str) -> io::Result<Self> {
+        let socket = match std::env::var_os("TORU_PLUGIN_SOCKET") {
+            Some(_) if mode == "never-listen" => live_on(),
+            Some(path) => UnixListener::bind(path)?.accept()?.0,
+            None => UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?),
+        };
         let limits = Limits::DEFAULT;
         let decoder = Decoder::new(limits.max_message, limits.max_data);
         Ok(Self { socket, decoder, received: BytesMut::new() })

@@ -24,6 +24,10 @@ pub enum EventType {
     Discovered,
     /// `started`: a process was spawned. `{"pid"}`
     Started,
+    /// `attached`: a process that a developer started was connected to. `{"pid"}`
+    Attached,
+    /// `detached`: it has ended, or closed its connection.
+    Detached,
     /// `ready`: it answers. `{"protocol", "start_ms"}`
     Ready,
     /// `stopped`: it ended as asked.
@@ -59,9 +63,11 @@ pub enum EventType {
 }
 
 /// The kinds whose text form is a word of the host's.
-const HOST_TYPES: [EventType; 16] = [
+const HOST_TYPES: [EventType; 18] = [
     EventType::Discovered,
     EventType::Started,
+    EventType::Attached,
+    EventType::Detached,
     EventType::Ready,
     EventType::Stopped,
     EventType::Crashed,
@@ -85,6 +91,8 @@ impl EventType {
         match self {
             Self::Discovered => "discovered".into(),
             Self::Started => "started".into(),
+            Self::Attached => "attached".into(),
+            Self::Detached => "detached".into(),
             Self::Ready => "ready".into(),
             Self::Stopped => "stopped".into(),
             Self::Crashed => "crashed".into(),

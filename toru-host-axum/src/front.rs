@@ -115,7 +115,7 @@ impl Connection {
             Err(problem) => (None, Err(problem)),
         };
         if let Ok(Destination::Plugin) = admitted {
-            let caller = forwarded.map_or_else(|| self.caller.clone(), |forwarded| forwarded.caller);
+            let caller = forwarded.as_ref().map_or(&self.caller, |forwarded| &forwarded.caller);
             return self.ask_plugin(request, caller, offers_upgrade).await.map(Either::Left);
         }
         let entrance = forwarded.map(Entrance::from).unwrap_or_default();
@@ -133,23 +133,25 @@ impl Connection {
     async fn ask_plugin(
         &self,
         mut request: Request<Lingering>,
-        caller: Caller,
+        caller: &Caller,
         offers_upgrade: bool,
     ) -> Response<AnswerBody> {
         let front = &*self.front;
         strip(request.headers_mut(), front.app.access.token());
-        request.extensions_mut().insert(caller);
-        request.extensions_mut().insert(front.admin.clone());
         match offers_upgrade {
-            false => front.plugins.forward(request).await,
-            true => self.offer_to_plugin(request).await,
+            false => front.plugins.forward_for(request, caller, &front.admin).await,
+            true => self.offer_to_plugin(request, caller).await,
         }
     }
 
-    async fn offer_to_plugin(&self, mut request: Request<Lingering>) -> Response<AnswerBody> {
+    async fn offer_to_plugin(
+        &self,
+        mut request: Request<Lingering>,
+        caller: &Caller,
+    ) -> Response<AnswerBody> {
         let client = hyper::upgrade::on(&mut request);
         request.extensions_mut().insert(UpgradeSupport);
-        let mut response = self.front.plugins.forward(request).await;
+        let mut response = self.front.plugins.forward_for(request, caller, &self.front.admin).await;
         if let Some(plugin) = PluginTunnel::take(&mut response) {
             *self.upgraded() = Some((client, plugin));
         }

@@ -7,6 +7,8 @@ use http::{HeaderName, HeaderValue, Method};
 use toru_core::MAX_LANES;
 use toru_host_axum::ProxyNetwork;
 
+use crate::attach::{self, Attach};
+
 const EXIT_CODES: &str = "\
 Exit codes:
   0  done
@@ -42,6 +44,13 @@ Examples:
 
 Runs `build` of each plugin's [dev] table with `sh -c` in its folder, then serves the plugins
 from where they are, by `exec` of [dev] if there is one.
+
+With --attach ID=PATH it does not start the plugin ID: you do, under a debugger if you like. It
+prints the line to type, connects as soon as the plugin listens on PATH, and when the plugin has
+gone it waits for the next one. No start or response timeout and no ping runs against it, and it
+is never killed:
+  toru dev . --attach hello=/tmp/hello.sock
+  TORU_PLUGIN_ID=hello TORU_PLUGIN_SOCKET=/tmp/hello.sock gdb --args target/debug/hello
 
 Environment:
   TORU_ADMIN_TOKEN  the admin token; without it one is made in DATA/admin-token
@@ -139,6 +148,9 @@ pub(crate) struct Dev {
     /// Where the host keeps its database, logs and admin token; made if it is missing
     #[arg(long, value_name = "DIR", default_value = "./.toru")]
     pub(crate) data: PathBuf,
+    /// Wait until the plugin ID, started by hand, listens on PATH; may be repeated
+    #[arg(long = "attach", value_name = "ID=PATH", value_parser = attach::parse)]
+    pub(crate) attach: Vec<Attach>,
     #[command(flatten)]
     pub(crate) listen: Listen,
     #[command(flatten)]

@@ -8,12 +8,13 @@ use std::{
 
 use tokio::task::JoinSet;
 use toru_core::{
-    Config, PluginSupervisor,
+    Config, PluginSupervisor, SupervisorError,
     supervisor::{PluginStatus, StateName},
 };
 
 use crate::{
     args::Dev,
+    attach::{self, Attach},
     build::Source,
     failure::{Failure, why_not_running},
     host::{Announcement, Host, say},
@@ -27,6 +28,7 @@ pub(crate) async fn run(args: Dev) -> Result<(), Failure> {
     let mut signals = Signals::listen()?;
     let sources = args.dirs.iter().map(|dir| Source::read(dir)).collect::<Result<Vec<_>, _>>()?;
     check_ids(&sources)?;
+    attach::check(&args.attach, sources.iter().map(|source| source.metadata.id()))?;
     for source in &sources {
         signals.unless(source.build()).await?;
     }
@@ -35,10 +37,14 @@ pub(crate) async fn run(args: Dev) -> Result<(), Failure> {
     let builder = sources
         .iter()
         .fold(PluginSupervisor::builder(config), |builder, source| builder.source_dir(&source.dir));
-    let supervisor = builder.build().map_err(Failure::new)?;
+    let builder = args.attach.iter().fold(builder, |builder, Attach { id, path }| builder.attach(id, path));
+    let supervisor = builder.build().map_err(|error| match error {
+        SupervisorError::Config(_) => Failure::usage(error),
+        error => Failure::new(error),
+    })?;
     let host = Host::listen(supervisor, &args.data, &args.listen).await?;
     let logs = args.data.join("logs/plugins");
-    host.run(signals, |announcement| announce(announcement, sources, logs)).await
+    host.run(signals, |announcement| announce(announcement, sources, args.attach, logs)).await
 }
 
 /// One host has one plugin of an id.
@@ -58,22 +64,27 @@ fn check_ids(sources: &[Source]) -> Result<(), Failure> {
 }
 
 /// Tells the links, then of each plugin when it answers and when it fails.
-async fn announce(announcement: Announcement, sources: Vec<Source>, logs: PathBuf) {
+async fn announce(announcement: Announcement, sources: Vec<Source>, attached: Vec<Attach>, logs: PathBuf) {
     for source in &sources {
         let metadata = &source.metadata;
         say(&format!("{}: {}/api/plugins/route{}/", metadata.id(), announcement.base, metadata.route()));
     }
     announcement.tell_how_to_enter();
     eprintln!("what a plugin prints is in {}", logs.join("<id>.log").display());
-    let mut followed: JoinSet<()> = sources
-        .into_iter()
-        .map(|source| follow(announcement.supervisor.clone(), source.metadata.id().to_owned()))
-        .collect();
+    let mut followed = JoinSet::new();
+    for source in &sources {
+        let id = source.metadata.id();
+        let attach = attached.iter().find(|attach| attach.id == id).cloned();
+        if let Some(attach) = &attach {
+            eprintln!("{}", attach.how_to_start(source));
+        }
+        followed.spawn(follow(announcement.supervisor.clone(), id.to_owned(), attach));
+    }
     while followed.join_next().await.is_some() {}
 }
 
 /// Tells each change between answering and not, until the plugin is gone.
-async fn follow(supervisor: Arc<PluginSupervisor>, id: String) {
+async fn follow(supervisor: Arc<PluginSupervisor>, id: String, attach: Option<Attach>) {
     let mut told: Option<PluginStatus> = None;
     loop {
         let is_news = |status: &PluginStatus| {
@@ -85,9 +96,11 @@ async fn follow(supervisor: Arc<PluginSupervisor>, id: String) {
                 })
         };
         let Ok(status) = supervisor.wait_until(&id, is_news).await else { return };
-        match status.state {
-            StateName::Running => eprintln!("{id}: ready"),
-            _ => eprintln!("{}", why_not_running(&status)),
+        match (status.state, &attach) {
+            (StateName::Running, None) => eprintln!("{id}: ready"),
+            (StateName::Running, Some(attach)) => eprintln!("{}", attach.attached(status.pid)),
+            (_, None) => eprintln!("{}", why_not_running(&status)),
+            (_, Some(attach)) => eprintln!("{}\n{}", why_not_running(&status), attach.waits_again()),
         }
         told = Some(status);
     }

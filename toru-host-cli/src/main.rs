@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod args;
+mod attach;
 mod build;
 mod call;
 mod check;
@@ -17,6 +18,7 @@ mod solo;
 use std::{io, process::ExitCode, time::Duration};
 
 use clap::Parser;
+use mimalloc::MiMalloc;
 use tokio::runtime::Runtime;
 use tracing_subscriber::EnvFilter;
 
@@ -27,6 +29,10 @@ use crate::{
 
 /// What a second signal leaves to threads that still read or write a file; the process ends with or without them.
 const LAST_WAIT: Duration = Duration::from_millis(200);
+
+/// A request allocates some dozen small pieces, and frees them on the same thread: see docs/BENCHMARKS.md for what this is worth.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 fn main() -> ExitCode {
     let args = Args::parse();

@@ -60,6 +60,7 @@ pub use metadata::{Manifest, PluginMetadata};
 pub use plugin::testing;
 #[cfg(feature = "plugin")]
 pub use plugin::{
-    Body, BodySender, Caller, HostClient, HostError, HttpRequest, HttpResponse, KvOp, PluginContext, PluginError,
-    PluginKvStore, PluginResult, ServeError, ToruPlugin, Upgrade, Upgraded, serve, serve_service,
+    Body, BodySender, Caller, HostClient, HostError, HttpRequest, HttpResponse, KvBatch, KvKeys, KvOp,
+    KvPage, PluginContext, PluginError, PluginKvStore, PluginResult, ServeError, ToruPlugin, Upgrade,
+    Upgraded, serve, serve_service,
 };

@@ -20,7 +20,7 @@ use serde_json::Value;
 use toru_plugin_api::{
     Message,
     frame::{Decoder, Frame, FrameError, Limits, TransmitBuf, encode_frame, head},
-    message::{MessageError, parse, v1},
+    message::{KnownNames, MessageError, parse, v1},
 };
 
 /// Vectors up to this size are split at every point.
@@ -139,7 +139,8 @@ fn understand(version: u8, from: &str, frame: &Frame) -> Result<Value, Refusal> 
         }
         Frame::Message(text) => meaning::of_v1_answer(v1::parse_answer(text).map_err(Refusal::Message)?),
         Frame::Head { stream, flags, bytes } if flags.is_answer() => {
-            let (head, body) = head::parse_response(*flags, bytes.clone()).map_err(Refusal::Frame)?;
+            let (head, body) = head::parse_response(*flags, bytes.clone(), &mut KnownNames::default())
+                .map_err(Refusal::Frame)?;
             if let Ok(head) = &head {
                 let mut again = Vec::new();
                 assert_eq!(head::encode_response(&mut again, head, &body), Ok(*flags));
@@ -148,7 +149,8 @@ fn understand(version: u8, from: &str, frame: &Frame) -> Result<Value, Refusal> 
             meaning::of_response(*stream, &head, &body)
         }
         Frame::Head { stream, flags, bytes } => {
-            let (head, body) = head::parse_request(*flags, bytes.clone()).map_err(Refusal::Frame)?;
+            let (head, body) = head::parse_request(*flags, bytes.clone(), &mut KnownNames::default())
+                .map_err(Refusal::Frame)?;
             if let Ok(head) = &head {
                 let mut again = Vec::new();
                 assert_eq!(head::encode_request(&mut again, head, &body), Ok(*flags));

@@ -1,20 +1,40 @@
-//! The benchmark suite: every figure is a ratio between systems that are measured in turn in one run.
+//! The benchmark suite: every figure that counts is a ratio between systems that are measured in turn in one run.
 //!
-//! `cargo run --release -p toru-bench -- hop` needs wrk and nginx (Debian's packages of these names); a system whose
-//! tool is missing is a row SKIPPED. `-- stream` needs nothing but python3.
+//! | part | what |
+//! |---|---|
+//! | `hop` | small requests through the host into a plugin, against nginx and others before the same application |
+//! | `bodies` | echoes, downloads, uploads and streams of events through the same systems, and what they cost in memory |
+//! | `kv` | the store as a plugin sees it |
+//! | `life` | starts, crashes, and what a hundred plugins cost |
+//! | `stream` | one large body through the echo of the example plugins |
+//!
+//! A system whose tool is missing is a row SKIPPED, and an error with `--require`. docs/BENCHMARKS.md says what each system
+//! and each figure is.
 
-mod app;
+mod bodies;
+mod compare;
 mod cpu;
+mod figures;
 mod hop;
+mod kv;
+mod life;
 mod load;
+mod machine;
 mod memory;
+mod options;
+mod process;
+mod report;
+mod serve;
 mod size;
 mod stream;
 mod system;
+mod workload;
 
-use std::{path::PathBuf, process::ExitCode};
+use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use options::Options;
+use report::Report;
 
 /// Measures Toru against what people would use instead.
 #[derive(Parser)]
@@ -26,29 +46,35 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// HTTP through the host into a plugin, against nginx as the proxy of the same application.
-    Hop(hop::Options),
-    /// A large body through the echo of both example plugins, and what it costs in memory.
+    /// Small requests through the host into a plugin, against nginx and others before the same application
+    Hop(Options),
+    /// Echoes, downloads, uploads and streams of events through the same systems
+    Bodies(Options),
+    /// The store as a plugin sees it, against Redis and the disk
+    Kv(Options),
+    /// Starts, crashes, and what a hundred plugins cost
+    Life(Options),
+    /// All of these, one after the other
+    All(Options),
+    /// A large body through the echo of both example plugins, and what it costs in memory
     Stream(stream::Options),
-    /// The application that the rivals serve (started by the benchmark itself).
-    #[command(hide = true)]
-    App {
-        /// Listens on this address of the loopback.
-        #[arg(long, conflicts_with = "unix")]
-        tcp: Option<std::net::SocketAddr>,
-        /// Listens on this Unix socket.
-        #[arg(long)]
-        unix: Option<PathBuf>,
-    },
+    /// A server that is measured (started by the benchmark itself)
+    #[command(hide = true, subcommand)]
+    Server(serve::Server),
 }
+
+/// A part of the suite.
+type Part = fn(&Options, &mut Report) -> Outcome<()>;
 
 fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
-        Command::Hop(options) => hop::run(&options),
+        Command::Hop(options) => run(&[hop::run], &options),
+        Command::Bodies(options) => run(&[bodies::run], &options),
+        Command::Kv(options) => run(&[kv::run], &options),
+        Command::Life(options) => run(&[life::run], &options),
+        Command::All(options) => run(&[hop::run, bodies::run, kv::run, life::run], &options),
         Command::Stream(options) => stream::run(&options),
-        Command::App { tcp: Some(address), .. } => app::serve_tcp(address),
-        Command::App { unix: Some(path), .. } => app::serve_unix(&path),
-        Command::App { .. } => Err("say --tcp ADDRESS or --unix PATH".into()),
+        Command::Server(server) => serve::run(server),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -57,6 +83,18 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Runs these parts; their rows are written even when one of them fails.
+fn run(parts: &[Part], options: &Options) -> Outcome<()> {
+    let mut report = Report::default();
+    system::build()?;
+    print!("{}", machine::describe(options));
+    let outcome = parts.iter().try_for_each(|part| part(options, &mut report));
+    if let Some(path) = &options.json {
+        report.write(path)?;
+    }
+    outcome.and_then(|()| report.verdict())
 }
 
 /// What goes wrong here is told to who ran the benchmark, and nothing else is done with it.

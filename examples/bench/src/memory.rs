@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::{Outcome, cpu};
+use crate::Outcome;
 
 /// The peak of a process and of all that it started, from when this was made.
 pub(crate) struct Peak {
@@ -31,13 +31,6 @@ impl Peak {
     pub(crate) fn growth(&self) -> Outcome<u64> {
         self.processes.iter().map(|(pid, start)| Ok(high_water_mark(*pid)?.saturating_sub(*start))).sum()
     }
-}
-
-/// A host, and apart from it the processes that it started.
-pub(crate) fn host_and_plugins(host: u32) -> (Vec<u32>, Vec<u32>) {
-    let mut host = cpu::tree(host);
-    let plugins = host.split_off(1);
-    (host, plugins)
 }
 
 /// `VmHWM` in bytes (proc(5), `status`).

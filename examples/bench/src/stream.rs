@@ -26,11 +26,11 @@ use tokio::{
 use twox_hash::XxHash3_64;
 
 use crate::{
-    Outcome,
-    load::{self, Workload},
-    memory::{self, Peak},
+    Outcome, load,
+    memory::Peak,
     size::{self, mebibytes},
-    system::{self, Plugin, System},
+    system::{self, Heads, Host, Plugin, System},
+    workload::HOP,
 };
 
 /// How far the peak of the host, and that of the plugin, may rise: less than this.
@@ -114,10 +114,10 @@ fn row(plugin: Plugin, options: &Options, measured: &Measured) -> String {
 }
 
 async fn measure(plugin: Plugin, options: &Options) -> Outcome<Measured> {
-    let system = system::toru("toru", plugin, "")?;
-    wait_until_ready(&system)?;
-    let host = system.pids().next().ok_or("there is no host")?;
-    let (host, plugins) = memory::host_and_plugins(host);
+    let system = Host::with(plugin, Heads::AsShipped)?.serve(plugin.id())?;
+    // The first answer comes when the plugin runs.
+    load::probe(&system.target, &HOP[0])?;
+    let (host, plugins) = system.front_and_back();
     let (host, plugin) = (Peak::from_now(host)?, Peak::from_now(plugins)?);
     let rate = options.read_rate.unwrap_or(SLOWEST).min(SLOWEST);
     let limit = PATIENCE + Duration::from_secs(2 * options.bytes / rate);
@@ -130,16 +130,6 @@ async fn measure(plugin: Plugin, options: &Options) -> Outcome<Measured> {
     Ok(Measured { seconds, host, host_growth, plugin, plugin_growth })
 }
 
-/// The first answer comes when the plugin runs.
-fn wait_until_ready(system: &System) -> Outcome<()> {
-    let mut target = system.target.clone();
-    target.path.push_str("/json");
-    match load::probe(&target, &Workload { name: "", about: "", headers: &[] })? {
-        (200, _) => Ok(()),
-        (status, _) => Err(format!("{} answers {status}", target.path).into()),
-    }
-}
-
 /// Sends the body and reads it back, at the same time.
 async fn echo(system: &System, options: &Options) -> Outcome<()> {
     let target = &system.target;
@@ -149,13 +139,13 @@ async fn echo(system: &System, options: &Options) -> Outcome<()> {
     tokio::spawn(connection);
     let (body, sent) = Source::new(options.bytes);
     let mut request =
-        Request::post(format!("{}/echo", target.path)).header("host", &target.authority).body(body)?;
+        Request::post(format!("{}/echo", target.prefix)).header("host", &target.authority).body(body)?;
     if let Some((name, value)) = target.header.as_deref().and_then(|header| header.split_once(": ")) {
         request.headers_mut().insert(name.parse::<hyper::header::HeaderName>()?, value.parse()?);
     }
     let response = sender.send_request(request).await?;
     if response.status() != 200 {
-        return Err(format!("{}/echo answers {}", target.path, response.status()).into());
+        return Err(format!("{}/echo answers {}", target.prefix, response.status()).into());
     }
     let received = drain(response.into_body(), options.read_rate).await?;
     let sent = Digest::clone(&sent.lock().unwrap_or_else(PoisonError::into_inner));

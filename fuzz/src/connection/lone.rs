@@ -12,7 +12,8 @@ use toru_plugin_api::{
     proto::{Connection, Phase, Progress, Side},
 };
 
-use super::{Input, LIMITS, acts, init, settings, start};
+use super::{Input, LIMITS, acts, settings};
+use crate::ends::{init, start};
 
 struct Lone {
     end: Connection,
@@ -45,10 +46,11 @@ impl Lone {
         let end = match side {
             Side::Host => {
                 Ready { protocol: 2, features: settings.features.clone(), limits: LIMITS }.encode(&mut text);
-                Connection::host(settings, init(features), now)
+                let init = init(&settings);
+                Connection::host(settings, init, now)
             }
             Side::Plugin => {
-                init(features).encode(&mut text);
+                init(&settings).encode(&mut text);
                 Connection::plugin(settings, now)
             }
         };

@@ -1,27 +1,21 @@
-//! Operations on a link: one end against any frames, or both ends against whatever their applications do.
+//! One end of a link, whose application does anything, against any frames.
 
 mod acts;
 mod lone;
-mod pair;
-
-use std::time::Instant;
 
 use toru_plugin_api::{
     frame::Limits,
-    message::lifecycle::{Features, Init},
+    message::lifecycle::Features,
     proto::{Settings, Side},
 };
 
-/// The first byte chooses what is tried and which features are in force; what follows are operations.
+/// The first byte chooses the end and which features are in force; what follows are operations.
 pub fn connection(input: &[u8]) {
     let mut input = Input(input);
     let Some(setup) = input.byte() else { return };
     let features: &[&str] = if setup & 1 == 0 { &["streams"] } else { &["heads", "streams"] };
-    match setup >> 1 & 3 {
-        0 => lone::run(Side::Host, features, input),
-        1 => lone::run(Side::Plugin, features, input),
-        _ => pair::run(features, input),
-    }
+    let side = if setup & 2 == 0 { Side::Host } else { Side::Plugin };
+    lone::run(side, features, input);
 }
 
 /// Small limits, so that short inputs pass them.
@@ -32,26 +26,6 @@ fn settings(features: &[&str]) -> Settings {
     settings.limits = LIMITS;
     settings.features = Features::new(features.iter().copied());
     settings
-}
-
-fn init(features: &[&str]) -> Init {
-    Init {
-        protocol: 2,
-        instance_id: String::new(),
-        plugin_id: String::new(),
-        plugin_socket: String::new(),
-        log_path: String::new(),
-        data_dir: String::new(),
-        config: serde_json::Map::new(),
-        link: None,
-        features: Features::new(features.iter().copied()),
-        limits: LIMITS,
-    }
-}
-
-/// A fixed moment would do; the runs only look at differences.
-fn start() -> Instant {
-    Instant::now()
 }
 
 /// Bytes that are taken from the front; the run ends with them.

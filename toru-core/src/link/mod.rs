@@ -6,12 +6,13 @@
 mod gate;
 mod host_side;
 mod kv;
+mod path;
 #[cfg(test)]
 pub(crate) mod testing;
 mod v1;
 mod v2;
 
-use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http_body::Body;
@@ -32,6 +33,7 @@ use toru_plugin_api::{
 use crate::{event::EventBus, log::PluginLog, store::KvStore};
 
 pub(crate) use host_side::BadAnswer;
+pub(crate) use path::{PathSocket, Peer};
 
 /// What the embedder lets plugins ask for.
 pub(crate) trait HostService: fmt::Debug + Send + Sync {
@@ -136,15 +138,6 @@ pub(crate) struct Link(Version);
 enum Version {
     One(v1::Link),
     Two(v2::Link),
-}
-
-/// How to reach a version 1 plugin (or `transport = "path"`).
-#[derive(Debug, Clone)]
-pub(crate) struct PathSocket {
-    /// Where the plugin listens.
-    pub(crate) path: PathBuf,
-    /// The group that must be at the other end.
-    pub(crate) process_group: u32,
 }
 
 /// A request's place on a link; given back when the answer's head is there, by dropping it.

@@ -18,7 +18,7 @@ use toru_plugin_api::{
     proto::{Connection, Settings},
 };
 
-use super::{LinkSetup, PathSocket};
+use super::{LinkSetup, PathSocket, Peer};
 use crate::{
     config::Config,
     event::EventBus,
@@ -109,7 +109,7 @@ impl TestHost {
     /// Where a version 1 plugin listens.
     pub(crate) fn socket(&self) -> PathSocket {
         let own_group = rustix::process::getpgrp().as_raw_nonzero().get();
-        PathSocket { path: self.socket_path(), process_group: u32::try_from(own_group).unwrap() }
+        PathSocket { path: self.socket_path(), peer: Peer::Group(u32::try_from(own_group).unwrap()) }
     }
 
     fn socket_path(&self) -> PathBuf {

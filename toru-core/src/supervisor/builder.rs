@@ -1,6 +1,6 @@
 //! From settings and stores to a supervisor.
 
-use std::{fmt, io, path::PathBuf, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, fmt, io, path::PathBuf, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{Request, Response};
@@ -8,7 +8,7 @@ use tokio::{runtime::Handle, sync::watch};
 use toru_plugin_api::driver::BoxError;
 
 use super::{
-    PluginSupervisor, SupervisorError,
+    PluginSupervisor, SupervisorError, attach,
     claims::Registrar,
     folders::{self, DataLock},
     host::Host,
@@ -43,6 +43,7 @@ pub struct Builder {
     hooks: Vec<Box<dyn EventHook>>,
     service: Option<MakeService>,
     source_dirs: Vec<PathBuf>,
+    attached: BTreeMap<String, PathBuf>,
     held: Option<(String, watch::Receiver<bool>)>,
 }
 
@@ -66,6 +67,7 @@ impl Builder {
             hooks: Vec::new(),
             service: None,
             source_dirs: Vec::new(),
+            attached: BTreeMap::new(),
             held: None,
         }
     }
@@ -136,6 +138,14 @@ impl Builder {
         self
     }
 
+    /// For development: the plugin `id` is started by hand, under a debugger perhaps, with `TORU_PLUGIN_SOCKET` set to this path
+    /// and no other variable of a host's. It is waited for and connected to, not spawned; no start or response timeout and no ping
+    /// runs against it, no signal is sent to it, and when it has gone the next one is waited for. It has to be of this host's user.
+    pub fn attach(mut self, id: impl Into<String>, path: impl Into<PathBuf>) -> Self {
+        self.attached.insert(id.into(), path.into());
+        self
+    }
+
     /// For tests only: the task of the plugin `id` stands still while `held` is true, as if it were stuck.
     #[doc(hidden)]
     pub fn hold_task(mut self, id: impl Into<String>, held: watch::Receiver<bool>) -> Self {
@@ -156,6 +166,16 @@ impl Builder {
             )
         })?;
         self.config.validate().map_err(|error| SupervisorError::Config(error.to_string()))?;
+        let attached = self
+            .attached
+            .into_iter()
+            .map(|(id, path)| match attach::check_path(&path) {
+                Ok(path) => Ok((id, path)),
+                Err(why) => {
+                    Err(SupervisorError::Config(format!("the plugin {id:?} cannot be attached: {why}")))
+                }
+            })
+            .collect::<Result<_, _>>()?;
         let data_dir = self.config.data_dir.clone();
         let io_error = |error: io::Error| SupervisorError::Io {
             path: data_dir.clone(),
@@ -191,8 +211,10 @@ impl Builder {
             logs,
             spawner: Spawner::new().map_err(io_error)?,
             prober: Prober::default(),
+            digests: Arc::default(),
             registrar: Registrar::start(routes.clone()),
             lanes: Lanes::new(runtime),
+            attached,
             config: self.config,
         };
         Ok(PluginSupervisor::new(host, routes, lock, self.source_dirs, self.held))

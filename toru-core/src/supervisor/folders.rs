@@ -27,7 +27,7 @@ const TEMPORARY_DIR: &str = "/tmp";
 const SOCKET_FILE: &str = "plugin.sock";
 
 /// The longest path of a Unix socket, in bytes, without its final NUL (`unix(7)`).
-const MAX_SOCKET_PATH: usize = 107;
+pub(super) const MAX_SOCKET_PATH: usize = 107;
 
 /// Makes a folder, and those above it, that only this user may enter. One that exists is made so.
 pub(super) fn make_private(path: &Path) -> io::Result<()> {

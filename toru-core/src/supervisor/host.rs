@@ -1,12 +1,14 @@
 //! What all plugins' tasks share: settings, stores, and the ways out of the supervisor. None of it is a lock of two plugins.
 
 use std::{
+    collections::BTreeMap,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
 };
 
 use super::{
+    RestartPolicy,
     claims::Registrar,
     state::{self, AUTO_DISABLED, Failure},
 };
@@ -14,6 +16,7 @@ use crate::{
     config::Config,
     discovery::Prober,
     event::{EventBus, EventType},
+    frontend::Digests,
     lanes::Lanes,
     link::HostService,
     log::Logs,
@@ -40,19 +43,24 @@ pub(super) struct Host {
     pub(super) logs: Logs,
     pub(super) spawner: Spawner,
     pub(super) prober: Prober,
+    /// Of all frontends' files.
+    pub(super) digests: Arc<Digests>,
     pub(super) registrar: Registrar,
     pub(super) lanes: Lanes,
+    /// Plugins that a developer starts, by id: where they listen.
+    pub(super) attached: BTreeMap<String, PathBuf>,
 }
 
 impl Host {
-    pub(super) fn machine_settings(&self) -> state::Settings {
+    pub(super) fn machine_settings(&self, id: &str) -> state::Settings {
+        let is_attached = self.attached.contains_key(id);
         state::Settings {
             start_timeout: self.config.start_timeout,
             shutdown_grace: self.config.shutdown_grace,
             term_grace: self.config.term_grace,
             ping_unhealthy: self.config.ping_unhealthy,
             ping_dead: self.config.ping_dead,
-            restart: self.config.restart.clone(),
+            restart: if is_attached { RestartPolicy::of_attached() } else { self.config.restart.clone() },
         }
     }
 

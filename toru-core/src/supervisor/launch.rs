@@ -9,9 +9,11 @@ use std::{
     time::Duration,
 };
 
+use rustix::net::sockopt::set_socket_send_buffer_size;
 use tokio::task::JoinHandle;
 use toru_plugin_api::{
     message::lifecycle::{Features, Init, feature},
+    metadata::Transport,
     proto,
 };
 
@@ -41,7 +43,7 @@ const LAST_WORDS: Duration = Duration::from_millis(100);
 
 /// Spawns a plugin, captures its output and opens its first link. Dropping the future kills what it has spawned.
 pub(super) async fn launch(host: Arc<Host>, prepared: Box<Prepared>) -> Result<Box<Live>, Failure> {
-    let (sockets, inherit) = make_sockets(prepared.protocol, &host.lanes)
+    let (sockets, inherit) = make_sockets(&prepared, &host.lanes)
         .map_err(|error| Failure::new("socket_failed", format!("its socket cannot be made: {error}")))?;
     let metadata = &prepared.definition.metadata;
     let socket_path = match &sockets {
@@ -60,20 +62,33 @@ pub(super) async fn launch(host: Arc<Host>, prepared: Box<Prepared>) -> Result<B
     Live::open(process, sockets, &host.lanes, setup).map(Box::new)
 }
 
+/// What the system holds of what one end has written and the other has not read: some of the largest frames, so that neither end waits for
+/// the other after each of them.
+const SOCKET_BUFFER: usize = 1 << 20;
+
 /// The host's ends, and those to be inherited.
-fn make_sockets(protocol: u32, lanes: &Lanes) -> io::Result<(Sockets, Vec<OwnedFd>)> {
-    if protocol == 1 {
+fn make_sockets(prepared: &Prepared, lanes: &Lanes) -> io::Result<(Sockets, Vec<OwnedFd>)> {
+    if prepared.protocol == 1 || prepared.definition.metadata.transport() == Transport::Path {
         return Ok((Sockets::Path(SocketFolder::create()?), Vec::new()));
     }
-    let (first, theirs) = UnixStream::pair()?;
+    let (first, theirs) = socket_pair()?;
     let mut inherit = vec![theirs.into()];
     let mut by_lane = Vec::new();
     for lane in lanes.snapshot() {
-        let (ours, theirs) = UnixStream::pair()?;
+        let (ours, theirs) = socket_pair()?;
         by_lane.push((lane, ours));
         inherit.push(theirs.into());
     }
     Ok((Sockets::Pairs { first, by_lane }, inherit))
+}
+
+fn socket_pair() -> io::Result<(UnixStream, UnixStream)> {
+    let pair = UnixStream::pair()?;
+    for end in [&pair.0, &pair.1] {
+        // The system may allow less, which is slower for large bodies and nothing else.
+        let _ = set_socket_send_buffer_size(end, SOCKET_BUFFER);
+    }
+    Ok(pair)
 }
 
 fn environment(
@@ -103,7 +118,12 @@ fn environment(
     env.into_iter().collect()
 }
 
-fn link_setup(host: &Host, prepared: &Prepared, plugin_socket: String, plugin_id: Arc<str>) -> LinkSetup {
+pub(super) fn link_setup(
+    host: &Host,
+    prepared: &Prepared,
+    plugin_socket: String,
+    plugin_id: Arc<str>,
+) -> LinkSetup {
     let config = &host.config;
     let mut settings = proto::Settings::default();
     settings.response_timeout = config.response_timeout;
@@ -112,6 +132,7 @@ fn link_setup(host: &Host, prepared: &Prepared, plugin_socket: String, plugin_id
     settings.ping_interval = Some(config.ping_interval);
     settings.ping_unhealthy = config.ping_unhealthy;
     settings.ping_dead = config.ping_dead;
+    settings.numbers_after = config.stream_numbers_after;
     if host.service.is_some() {
         settings.features = Features::new(feature::ALL);
     }
@@ -145,10 +166,18 @@ fn link_setup(host: &Host, prepared: &Prepared, plugin_socket: String, plugin_id
 /// A process, its links and its captured output.
 #[derive(Debug)]
 pub(super) struct Live {
-    process: Process,
+    process: Body,
     links: Links,
     log: PluginLog,
     captures: Vec<JoinHandle<()>>,
+}
+
+/// What the links lead to.
+#[derive(Debug)]
+enum Body {
+    Child(Process),
+    /// Nobody's child, which a developer started; its number, where the kernel names it.
+    Attached(Option<u32>),
 }
 
 /// What `Live::next` tells.
@@ -156,6 +185,8 @@ pub(super) struct Live {
 pub(super) enum LiveNews {
     Links(LinksNews),
     Exited(Exit),
+    /// An attached process has ended or let go; which of the two, nobody knows.
+    Gone,
 }
 
 impl Live {
@@ -179,11 +210,28 @@ impl Live {
             let log = log.clone();
             captures.push(tokio::spawn(async move { log.capture(pid, pipe).await }));
         }
-        Ok(Self { process, links, log, captures })
+        Ok(Self { process: Body::Child(process), links, log, captures })
     }
 
-    pub(super) fn pid(&self) -> u32 {
-        self.process.pid()
+    /// Opens the one link to a process that a developer has started; what it prints stays in its terminal.
+    pub(super) fn attached(
+        socket: UnixStream,
+        pid: Option<u32>,
+        lanes: &Lanes,
+        setup: LinkSetup,
+    ) -> io::Result<Self> {
+        let log = setup.log.clone();
+        let sockets = Sockets::Pairs { first: socket, by_lane: Vec::new() };
+        let links = Links::open(sockets, lanes, setup, pid.unwrap_or_default())?;
+        Ok(Self { process: Body::Attached(pid), links, log, captures: Vec::new() })
+    }
+
+    /// `None` for an attached process that the kernel does not name.
+    pub(super) fn pid(&self) -> Option<u32> {
+        match &self.process {
+            Body::Child(process) => Some(process.pid()),
+            Body::Attached(pid) => *pid,
+        }
     }
 
     pub(super) fn links(&self) -> &Links {
@@ -191,14 +239,20 @@ impl Live {
     }
 
     pub(super) fn signal(&self, signal: GroupSignal) {
-        self.process.signal(signal);
+        if let Body::Child(process) = &self.process {
+            process.signal(signal);
+        }
     }
 
     /// What happens next. Cancel safe.
     pub(super) async fn next(&mut self) -> LiveNews {
-        tokio::select! {
-            exit = self.process.wait() => LiveNews::Exited(exit),
-            news = self.links.next() => LiveNews::Links(news),
+        match &mut self.process {
+            Body::Child(process) => tokio::select! {
+                exit = process.wait() => LiveNews::Exited(exit),
+                news = self.links.next() => LiveNews::Links(news),
+            },
+            Body::Attached(_) if self.links.is_lost() => LiveNews::Gone,
+            Body::Attached(_) => LiveNews::Links(self.links.next().await),
         }
     }
 
@@ -218,7 +272,7 @@ impl Live {
                 break;
             }
         }
-        (news, self.log.tail(self.process.pid()))
+        (news, self.pid().and_then(|pid| self.log.tail(pid)))
     }
 }
 

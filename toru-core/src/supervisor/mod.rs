@@ -6,12 +6,14 @@
 //! | `restart.rs` | the policy of retries; backoff exists only there |
 //! | `task.rs`, `work.rs` | the owner of one plugin: drives the machine, publishes the status |
 //! | `prepare.rs`, `launch.rs`, `links.rs` | from a candidate to a live process and its links |
+//! | `attach.rs` | a process that a developer starts, in place of a spawned one |
 //! | `claims.rs` | who holds a route |
 //! | `folders.rs` | private folders, and the lock on the data folder |
 //!
 //! The facade reads published statuses and writes to mailboxes: nothing it does waits for a plugin, but `enable` and
 //! `disable` of that plugin, and `shutdown`.
 
+mod attach;
 mod builder;
 mod claims;
 mod error;
@@ -45,6 +47,7 @@ use toru_plugin_api::message::kv::{KvAnswer, KvError, KvErrorCode, KvOp};
 use crate::{
     config::Config,
     discovery::{self, Candidate, Found},
+    frontend::Frontend,
     http::PluginService,
     lanes::{Lease, MAX_LANES},
     log::{LogQuery, LogRecord},
@@ -306,10 +309,19 @@ impl PluginSupervisor {
         self.inner.host.logs.plugin(id).query(query).await
     }
 
-    /// The plugin's frontend bundle: an absolute path that was checked to lie inside its folder.
+    /// The plugin's frontend bundle: an absolute path that was checked to lie inside its folder. Where the frontend is a folder, ask
+    /// [`frontend`](Self::frontend) for `bundle.js`.
     #[must_use]
     pub fn bundle(&self, id: &str) -> Option<PathBuf> {
-        self.published(id)?.bundle.map(|path| host::absolute(&path))
+        self.published(id)?.frontend.bundle.map(|path| host::absolute(&path))
+    }
+
+    /// The plugin's frontend, where that is a folder (`frontend = "dist/"`): it answers for the files, whether or not the plugin
+    /// runs. `None` for a plugin that is disabled or has none.
+    #[must_use]
+    pub fn frontend(&self, id: &str) -> Option<Frontend> {
+        let published = self.published(id).filter(|published| published.status.enabled)?;
+        Some(Frontend::new(published.frontend.folder?, self.inner.host.digests.clone()))
     }
 
     /// The instance id.

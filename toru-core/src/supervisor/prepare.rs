@@ -3,7 +3,7 @@
 use std::{path::PathBuf, sync::Arc};
 
 use serde_json::{Map, Value};
-use toru_plugin_api::{PluginMetadata, metadata::Transport};
+use toru_plugin_api::PluginMetadata;
 
 use super::{claims::Lease, folders, host::Host, state::Failure};
 use crate::{
@@ -64,6 +64,10 @@ pub(super) async fn prepare(
     };
     let unfit = |why, lease| Unfit { why, definition: Some(definition.clone()), lease };
     let protocol = common_version(&definition.metadata).map_err(|why| unfit(why, None))?;
+    if protocol == 1 && host.attached.contains_key(&*id) {
+        let what = "it speaks version 1 of the protocol, and only a plugin of version 2 can be attached";
+        return Err(unfit(Failure::new("attach_unsupported", what), None));
+    }
     let lease = match held {
         Some(endpoint) if fits(&endpoint, &definition.metadata) => None,
         _ => Some(claim(&host, &definition.metadata).await.map_err(|why| unfit(why, None))?),
@@ -153,7 +157,7 @@ fn versions(lowest: u32, highest: u32) -> String {
     if lowest == highest { format!("version {lowest}") } else { format!("versions {lowest} to {highest}") }
 }
 
-/// The highest version that both sides speak, and a transport for it.
+/// The highest version that both sides speak.
 fn common_version(metadata: &PluginMetadata) -> Result<u32, Failure> {
     let protocol = metadata.protocol().min(*PROTOCOLS.end());
     if protocol < metadata.protocol_min() || !PROTOCOLS.contains(&protocol) {
@@ -164,12 +168,6 @@ fn common_version(metadata: &PluginMetadata) -> Result<u32, Failure> {
                 versions(metadata.protocol_min(), metadata.protocol()),
                 versions(*PROTOCOLS.start(), *PROTOCOLS.end())
             ),
-        ));
-    }
-    if protocol > 1 && metadata.transport() == Transport::Path {
-        return Err(Failure::new(
-            "transport_unsupported",
-            "this host does not speak version 2 over a path yet: use transport = \"fd\" or protocol = 1",
         ));
     }
     Ok(protocol)

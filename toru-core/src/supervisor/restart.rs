@@ -8,6 +8,9 @@ use std::{
 /// The longest time that a policy may count with. Far beyond any use, and small enough that no instant overflows.
 const MAX_TIME: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
+/// The wait until an attached plugin is looked for again: long enough to be seen, too short to be waited for.
+const ATTACHED_DELAY: Duration = Duration::from_millis(250);
+
 /// The most failures that a windowed limit may count: one instant is remembered for each.
 const MAX_COUNTED: u32 = 10_000;
 
@@ -113,6 +116,21 @@ impl RestartPolicy {
             return Err(RestartPolicyError::TooLong);
         }
         Ok(Self { settings })
+    }
+
+    /// For a plugin that a developer starts by hand: it is waited for again after a moment, which keeps what fails at once from
+    /// busying the host, and it is never given up.
+    pub(super) fn of_attached() -> Self {
+        let settings = RestartSettings {
+            first_delay: ATTACHED_DELAY,
+            max_delay: ATTACHED_DELAY,
+            max_in_a_row: u32::MAX,
+            // So short that the limit is never met.
+            window: ATTACHED_DELAY,
+            max_in_window: MAX_COUNTED,
+            ..RestartSettings::default()
+        };
+        Self::try_new(settings).expect("these numbers are within their bounds")
     }
 
     /// Its numbers.

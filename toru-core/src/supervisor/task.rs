@@ -1,14 +1,14 @@
 //! The task that owns one plugin: it tells the machine what happened, does what the machine answers, and publishes the
 //! status. Nobody else touches the plugin's process; a task that is dropped kills it.
 
-use std::{future::pending, path::PathBuf, sync::Arc, time::Instant};
+use std::{future::pending, sync::Arc, time::Instant};
 
 use serde_json::Map;
 use tokio::sync::{mpsc, oneshot, watch};
 use toru_plugin_api::message::log::Level;
 
 use super::{
-    CommandError,
+    CommandError, attach,
     claims::Lease,
     host::Host,
     launch::{self, Live, LiveNews},
@@ -19,7 +19,7 @@ use super::{
     work::{Work, WorkNews},
 };
 use crate::{
-    discovery::{Definition, Found},
+    discovery::{Definition, Found, FrontendFiles},
     event::EventType,
     link::Link,
     process::Exit,
@@ -42,7 +42,7 @@ pub(super) struct Published {
     pub(super) status: PluginStatus,
     /// While it runs.
     pub(super) link: Option<Link>,
-    pub(super) bundle: Option<PathBuf>,
+    pub(super) frontend: FrontendFiles,
 }
 
 /// The facade's ends of a plugin's task.
@@ -100,15 +100,19 @@ impl Task {
         let Beginning { id, origin, found, wish, given_up, lease, held } = beginning;
         let (sender, mailbox) = mpsc::channel(MAILBOX);
         let machine = match given_up {
-            Some(why) => Machine::given_up(host.machine_settings(), why),
-            None => Machine::new(host.machine_settings(), wish),
+            Some(why) => Machine::given_up(host.machine_settings(&id), why),
+            None => Machine::new(host.machine_settings(&id), wish),
         };
+        let machine = if host.attached.contains_key(&*id) { machine.of_attached() } else { machine };
         let definition = match &found {
             Found::Plugin(definition) => Some(definition.clone()),
             Found::Binary(_) | Found::Problem(_) => None,
         };
-        let first =
-            Published { status: PluginStatus::unknown(&id, wish == Wish::Up), link: None, bundle: None };
+        let first = Published {
+            status: PluginStatus::unknown(&id, wish == Wish::Up),
+            link: None,
+            frontend: FrontendFiles::default(),
+        };
         let (published, receiver) = watch::channel(first);
         let task = Self {
             host,
@@ -220,6 +224,11 @@ impl Task {
             },
             WorkNews::Live(LiveNews::Links(news)) => self.links_told(news).await,
             WorkNews::Live(LiveNews::Exited(exit)) => self.exited(exit).await,
+            WorkNews::Live(LiveNews::Gone) => {
+                self.work = Work::Idle;
+                self.protocol = None;
+                self.occurred(Occurrence::Gone).await;
+            }
         }
     }
 
@@ -288,8 +297,8 @@ impl Task {
                 Action::AbandonPreparation => self.abandon_preparation().await,
                 Action::Spawn(_) => self.spawn(),
                 Action::AskShutdown => {
-                    if let Some(live) = self.work.live() {
-                        live.links().first().shutdown(self.host.config.shutdown_grace);
+                    if let Some(link) = self.work.live().and_then(|live| live.links().first()) {
+                        link.shutdown(self.host.config.shutdown_grace);
                     }
                 }
                 Action::Signal(signal) => {
@@ -331,7 +340,10 @@ impl Task {
 
     fn spawn(&mut self) {
         self.work = match std::mem::replace(&mut self.work, Work::Idle) {
-            Work::Prepared(prepared) => Work::Spawning(Box::pin(launch::launch(self.host.clone(), prepared))),
+            Work::Prepared(prepared) => Work::Spawning(match self.host.attached.get(&*self.id) {
+                Some(path) => Box::pin(attach::attach(self.host.clone(), prepared, path.clone())),
+                None => Box::pin(launch::launch(self.host.clone(), prepared)),
+            }),
             other => other,
         };
     }
@@ -349,7 +361,9 @@ impl Task {
             return;
         };
         let availability = match (self.reachable, self.work.live()) {
-            (Reachable::Ready, Some(live)) => Availability::Ready(live.links().ready()),
+            (Reachable::Ready, Some(live)) => {
+                live.links().ready().map_or(Availability::Waiting, Availability::Ready)
+            }
             (Reachable::Ready | Reachable::Waiting, _) => Availability::Waiting,
             (Reachable::Disabled, _) => Availability::Disabled,
             (Reachable::Failed, _) => Availability::Failed,
@@ -359,11 +373,12 @@ impl Task {
 
     fn publish(&self) {
         let link = match (self.machine.name(), self.work.live()) {
-            (StateName::Running, Some(live)) => Some(live.links().first().clone()),
+            (StateName::Running, Some(live)) => live.links().first().cloned(),
             _ => None,
         };
-        let bundle = self.definition.as_ref().and_then(|definition| definition.bundle.clone());
-        self.published.send_replace(Published { status: self.status(), link, bundle });
+        let frontend = self.definition.as_ref().map(|definition| definition.frontend.clone());
+        let frontend = frontend.unwrap_or_default();
+        self.published.send_replace(Published { status: self.status(), link, frontend });
     }
 
     fn status(&self) -> PluginStatus {
@@ -374,10 +389,10 @@ impl Task {
         }
         status.state = machine.name();
         status.running = status.state == StateName::Running;
-        status.pid = self.work.live().map(Live::pid);
+        status.pid = self.work.live().and_then(Live::pid);
         status.protocol = self.protocol;
         status.links = match self.work.live() {
-            Some(live) if status.running => live.links().ready().len(),
+            Some(live) if status.running => live.links().ready().map_or(0, |ready| ready.len()),
             _ => 0,
         };
         status.health = machine.health();
@@ -413,8 +428,8 @@ impl Drop for Task {
                 stderr_tail: None,
             });
         }
-        let bundle = self.published.borrow().bundle.clone();
-        self.published.send_replace(Published { status, link: None, bundle });
+        let frontend = self.published.borrow().frontend.clone();
+        self.published.send_replace(Published { status, link: None, frontend });
     }
 }
 

@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, reason = "all of this is a test")]
 
+mod attach;
 mod bounds;
 mod claims;
 mod embedding;
@@ -13,3 +14,4 @@ mod leaks;
 mod lifecycle;
 mod scene;
 mod stops;
+mod transport;

@@ -6,6 +6,7 @@ mod access;
 mod api;
 mod bodies;
 mod framing;
+mod frontend;
 mod host;
 mod kv;
 mod limits;

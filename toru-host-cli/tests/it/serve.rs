@@ -20,7 +20,7 @@ fn serve(place: &Place, more: &[&str]) -> (Running, String) {
     (running, address)
 }
 
-fn get(address: &str, path: &str, token: &str) -> String {
+pub(crate) fn get(address: &str, path: &str, token: &str) -> String {
     let mut stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(HANG)).unwrap();
     let head = format!(

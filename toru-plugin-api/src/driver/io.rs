@@ -44,6 +44,8 @@ pub struct Driver<IO> {
     io: IO,
     shared: Arc<Shared>,
     input: BytesMut,
+    /// The memory of the input before, while what was read into it is still in use.
+    spare: BytesMut,
     read_size: usize,
     output: TransmitBuf,
     timer: Option<Pin<Box<Sleep>>>,
@@ -73,6 +75,7 @@ impl<IO> Driver<IO> {
             io,
             shared,
             input: BytesMut::new(),
+            spare: BytesMut::new(),
             read_size: MIN_READ,
             output: TransmitBuf::default(),
             timer: None,
@@ -226,9 +229,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Driver<IO> {
         }
         let mut budget = READ_BUDGET;
         while budget > 0 {
-            if self.input.capacity() - self.input.len() < MIN_READ / 2 {
-                self.input.reserve(self.read_size);
-            }
+            self.make_room();
             let space = self.input.capacity() - self.input.len();
             let n = match pin!(self.io.read_buf(&mut self.input)).poll(cx) {
                 Poll::Pending => return Ok(Turn::Wait),
@@ -253,6 +254,20 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Driver<IO> {
             budget = budget.saturating_sub(n);
         }
         Ok(Turn::Again)
+    }
+
+    /// Makes room for the next read. What was read lies there until the application drops it, most often within a turn or two: so two
+    /// buffers that take turns need no new memory.
+    fn make_room(&mut self) {
+        let is_enough = self.input.capacity() - self.input.len() >= MIN_READ / 2;
+        if is_enough || self.input.try_reclaim(self.read_size) {
+            return;
+        }
+        let mut next = std::mem::take(&mut self.spare);
+        next.reserve(self.input.len() + self.read_size);
+        next.extend_from_slice(&self.input);
+        self.input.clear();
+        self.spare = std::mem::replace(&mut self.input, next);
     }
 
     /// Writes until nothing is ready, the socket is full or the turn's share is used up.

@@ -10,8 +10,9 @@ use super::{
     FrameError,
     limits::{MAX_HEAD, MAX_INLINE},
 };
-use crate::message::http::{
-    Framing, HeadError, RequestHead, ResponseHead, USUAL_HEADERS, append_header, parse_path, parse_status,
+use crate::message::{
+    KnownNames, append_header,
+    http::{Framing, HeadError, RequestHead, ResponseHead, USUAL_HEADERS, parse_path, parse_status},
 };
 
 /// The flags of a HEAD frame.
@@ -61,18 +62,22 @@ pub type ParsedRequest = (Result<RequestHead, HeadError>, Framing);
 /// An answer's head, or what is wrong with it, and how its body comes.
 pub type ParsedResponse = (Result<ResponseHead, HeadError>, Framing);
 
-/// Reads a request from what follows the stream number of a HEAD frame.
+/// Reads a request from what follows the stream number of a HEAD frame. Its fields are pieces of `bytes`.
 ///
 /// # Errors
 /// The layout is broken, or the flags are those of an answer: a protocol error.
-pub fn parse_request(flags: HeadFlags, bytes: Bytes) -> Result<ParsedRequest, FrameError> {
+pub fn parse_request(
+    flags: HeadFlags,
+    bytes: Bytes,
+    names: &mut KnownNames,
+) -> Result<ParsedRequest, FrameError> {
     if flags.is_answer() {
         return Err(FrameError::HeadDirection(flags.0));
     }
     let mut fields = Fields::of(&bytes);
     let method = fields.short("method")?;
     let path = fields.long("path")?;
-    let headers = fields.headers()?;
+    let headers = fields.headers(names)?;
     let size = fields.size();
     let head = Method::from_bytes(method).map_err(|_| HeadError::Method).and_then(|method| {
         let headers = headers?;
@@ -80,23 +85,27 @@ pub fn parse_request(flags: HeadFlags, bytes: Bytes) -> Result<ParsedRequest, Fr
         if upgrade && !headers.contains_key(::http::header::UPGRADE) {
             return Err(HeadError::Upgrade);
         }
-        Ok(RequestHead { method, path: parse_path(path)?, headers })
+        Ok(RequestHead { method, path: parse_path(bytes.slice_ref(path))?, headers })
     });
     Ok((head, framing(flags, bytes, size)?))
 }
 
-/// Reads an answer from what follows the stream number of a HEAD frame.
+/// Reads an answer from what follows the stream number of a HEAD frame. Its fields are pieces of `bytes`.
 ///
 /// # Errors
 /// The layout is broken, the flags are those of a request, or the upgrade flag and the status 101 come one
 /// without the other: a protocol error.
-pub fn parse_response(flags: HeadFlags, bytes: Bytes) -> Result<ParsedResponse, FrameError> {
+pub fn parse_response(
+    flags: HeadFlags,
+    bytes: Bytes,
+    names: &mut KnownNames,
+) -> Result<ParsedResponse, FrameError> {
     if !flags.is_answer() {
         return Err(FrameError::HeadDirection(flags.0));
     }
     let mut fields = Fields::of(&bytes);
     let status = fields.number("status")?;
-    let headers = fields.headers()?;
+    let headers = fields.headers(names)?;
     let size = fields.size();
     let upgrade = flags.0 & HeadFlags::UPGRADE != 0;
     if upgrade != (status == StatusCode::SWITCHING_PROTOCOLS.as_u16()) {
@@ -192,18 +201,18 @@ fn framing(flags: HeadFlags, mut bytes: Bytes, head_size: usize) -> Result<Frami
 
 /// The fields of a head part, read from the front.
 struct Fields<'a> {
+    whole: &'a Bytes,
     rest: &'a [u8],
-    whole: usize,
 }
 
 impl<'a> Fields<'a> {
-    fn of(bytes: &'a [u8]) -> Self {
-        Self { rest: bytes, whole: bytes.len() }
+    fn of(whole: &'a Bytes) -> Self {
+        Self { whole, rest: whole }
     }
 
     /// The bytes read so far.
     fn size(&self) -> usize {
-        self.whole - self.rest.len()
+        self.whole.len() - self.rest.len()
     }
 
     fn take(&mut self, length: usize, field: &'static str) -> Result<&'a [u8], FrameError> {
@@ -227,7 +236,7 @@ impl<'a> Fields<'a> {
     }
 
     /// Reads all headers even after a bad one, so that the layout is always checked to its end.
-    fn headers(&mut self) -> Result<Result<HeaderMap, HeadError>, FrameError> {
+    fn headers(&mut self, names: &mut KnownNames) -> Result<Result<HeaderMap, HeadError>, FrameError> {
         let count = self.number("number of headers")?;
         // Made once for what usually comes, and never for a number that was only named.
         let mut headers = Ok(HeaderMap::with_capacity(usize::from(count).min(USUAL_HEADERS)));
@@ -235,7 +244,7 @@ impl<'a> Fields<'a> {
             let name = self.long("header name")?;
             let value = self.long("header value")?;
             if let Ok(map) = &mut headers {
-                if let Err(error) = append_header(map, index, name, value) {
+                if let Err(error) = append_header(map, index, name, self.whole.slice_ref(value), names) {
                     headers = Err(error);
                 }
             }

@@ -5,7 +5,10 @@ use bytes::{Buf, Bytes, BytesMut};
 use proptest::{collection::vec, prelude::*};
 
 use super::{head::HeadFlags, limits::V1_MAX_MESSAGE, *};
-use crate::message::http::{Framing, RequestHead, ResponseHead};
+use crate::message::{
+    KnownNames,
+    http::{Framing, RequestHead, ResponseHead},
+};
 
 fn encoded(frames: &[Frame]) -> Vec<u8> {
     let mut out = TransmitBuf::new();
@@ -99,9 +102,9 @@ fn new_limits_hold_from_the_next_frame_on() {
 
 #[test]
 fn a_head_of_the_other_direction_is_refused() {
-    let request = head::parse_request(HeadFlags(HeadFlags::ANSWER), Bytes::new());
+    let request = head::parse_request(HeadFlags(HeadFlags::ANSWER), Bytes::new(), &mut KnownNames::default());
     assert_eq!(request.unwrap_err().cause(), "head_direction");
-    let response = head::parse_response(HeadFlags(0), Bytes::new());
+    let response = head::parse_response(HeadFlags(0), Bytes::new(), &mut KnownNames::default());
     assert_eq!(response.unwrap_err().cause(), "head_direction");
 }
 
@@ -221,7 +224,7 @@ proptest! {
         };
         let mut bytes = Vec::new();
         let flags = head::encode_request(&mut bytes, &head, &body).unwrap();
-        prop_assert_eq!(head::parse_request(flags, bytes.into()), Ok((Ok(head), body)));
+        prop_assert_eq!(head::parse_request(flags, bytes.into(), &mut KnownNames::default()), Ok((Ok(head), body)));
     }
 
     #[test]
@@ -229,16 +232,16 @@ proptest! {
         let head = ResponseHead { status: StatusCode::from_u16(status).unwrap(), headers };
         let mut bytes = Vec::new();
         let flags = head::encode_response(&mut bytes, &head, &body).unwrap();
-        prop_assert_eq!(head::parse_response(flags, bytes.into()), Ok((Ok(head), body)));
+        prop_assert_eq!(head::parse_response(flags, bytes.into(), &mut KnownNames::default()), Ok((Ok(head), body)));
     }
 
     #[test]
     fn binary_heads_of_any_bytes_do_not_panic(flags in any::<u8>(), bytes in vec(any::<u8>(), 0..200)) {
         let (flags, bytes) = (HeadFlags(flags), Bytes::from(bytes));
         if flags.is_answer() {
-            drop(head::parse_response(flags, bytes));
+            drop(head::parse_response(flags, bytes, &mut KnownNames::default()));
         } else {
-            drop(head::parse_request(flags, bytes));
+            drop(head::parse_request(flags, bytes, &mut KnownNames::default()));
         }
     }
 }

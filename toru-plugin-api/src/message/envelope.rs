@@ -2,8 +2,11 @@
 
 use std::borrow::Cow;
 
+use bytes::Bytes;
+
 use super::{
-    MessageError, Parsed, event, http,
+    KnownNames, MessageError, Parsed, event,
+    http::{self, Source},
     json::{Reader, Value, once, put_string},
     kv, lifecycle, log,
 };
@@ -17,12 +20,18 @@ const MAX_SHOWN: usize = 64;
 /// # Errors
 /// See [`MessageError`].
 pub fn parse(text: &[u8]) -> Result<Parsed, MessageError> {
+    parse_frame(&Bytes::copy_from_slice(text), &mut KnownNames::default())
+}
+
+/// As [`parse`]; what is read are pieces of `frame`, and names that its sender has used before.
+pub(crate) fn parse_frame(frame: &Bytes, names: &mut KnownNames) -> Result<Parsed, MessageError> {
     let text =
-        std::str::from_utf8(text).map_err(|error| MessageError::NotUtf8 { at: error.valid_up_to() })?;
+        std::str::from_utf8(frame).map_err(|error| MessageError::NotUtf8 { at: error.valid_up_to() })?;
     if !text.starts_with('{') {
         return Err(MessageError::NotJson { expected: "an object", at: 0 });
     }
     let mut reader = Reader::new(text);
+    let mut source = Source { frame, names };
     let mut kind = None;
     let mut timestamp = None;
     let mut id = None;
@@ -37,7 +46,9 @@ pub fn parse(text: &[u8]) -> Result<Parsed, MessageError> {
                 // What the payload means is known only once type and request_id are: usually they come first,
                 // and it is read on the spot.
                 let read = match (&kind, id) {
-                    (Some(kind), Some(id)) => Payload::Read(read_payload(kind, id, &mut reader)?),
+                    (Some(kind), Some(id)) => {
+                        Payload::Read(read_payload(kind, id, &mut reader, &mut source)?)
+                    }
                     _ => {
                         let here = reader.clone();
                         reader.skip()?;
@@ -55,7 +66,9 @@ pub fn parse(text: &[u8]) -> Result<Parsed, MessageError> {
     let kind = kind.ok_or(MessageError::MissingField("type"))?;
     match payload.ok_or(MessageError::MissingField("payload"))? {
         Payload::Read(parsed) => Ok(parsed),
-        Payload::Deferred(mut reader) => read_payload(&kind, id.unwrap_or(RequestId::Absent), &mut reader),
+        Payload::Deferred(mut reader) => {
+            read_payload(&kind, id.unwrap_or(RequestId::Absent), &mut reader, &mut source)
+        }
     }
 }
 
@@ -101,7 +114,12 @@ fn canonical(text: &str) -> Option<StreamId> {
     if digits && !text.starts_with('0') { text.parse().ok().map(StreamId) } else { None }
 }
 
-fn read_payload(kind: &str, id: RequestId, reader: &mut Reader<'_>) -> Result<Parsed, MessageError> {
+fn read_payload(
+    kind: &str,
+    id: RequestId,
+    reader: &mut Reader<'_>,
+    source: &mut Source<'_>,
+) -> Result<Parsed, MessageError> {
     if reader.peek() != Some(b'{') {
         reader.skip()?;
         return Err(MessageError::WrongType { field: "payload", expected: "an object" });
@@ -118,7 +136,7 @@ fn read_payload(kind: &str, id: RequestId, reader: &mut Reader<'_>) -> Result<Pa
         Some(_) => return Err(MessageError::WrongType { field: "action", expected: "a string" }),
     };
     let parsed = match kind {
-        "http" => http::read(action.as_deref(), id, reader)?,
+        "http" => http::read(action.as_deref(), id, reader, source)?,
         "kv" => kv::read(action.as_deref(), id, reader)?,
         "lifecycle" => lifecycle::read(action.as_deref(), reader)?,
         _ if is_action(action.as_deref(), "error") => kv::read_error(id, reader)?,

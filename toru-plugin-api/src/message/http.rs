@@ -2,11 +2,11 @@
 
 use std::borrow::Cow;
 
-use ::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header, uri::PathAndQuery};
+use ::http::{HeaderMap, HeaderValue, Method, StatusCode, header, uri::PathAndQuery};
 use bytes::Bytes;
 
 use super::{
-    MessageError, Parsed,
+    KnownNames, MessageError, Parsed, append_header,
     envelope::{RequestId, close, is_action, number, open, put_key, put_text, string, string_or_null},
     inline,
     json::{Reader, Value, once, put_latin1, put_number},
@@ -153,15 +153,16 @@ pub(super) fn read(
     action: Option<&str>,
     id: RequestId,
     reader: &mut Reader<'_>,
+    source: &mut Source<'_>,
 ) -> Result<Option<Parsed>, MessageError> {
     if is_action(action, "request") {
         let id = id.required()?;
-        let (head, body) = HeadFields::read(reader)?.into_request()?;
+        let (head, body) = HeadFields::read(reader, source)?.into_request(source)?;
         return Ok(Some(Parsed::Request { id, head, body }));
     }
     if is_action(action, "response") {
         let id = id.required()?;
-        let (head, body) = HeadFields::read(reader)?.into_response()?;
+        let (head, body) = HeadFields::read(reader, source)?.into_response(source)?;
         return Ok(Some(Parsed::Response { id, head, body }));
     }
     if is_action(action, "error") {
@@ -185,7 +186,7 @@ struct HeadFields<'a> {
 }
 
 impl<'a> HeadFields<'a> {
-    fn read(reader: &mut Reader<'a>) -> Result<Self, MessageError> {
+    fn read(reader: &mut Reader<'a>, source: &mut Source<'_>) -> Result<Self, MessageError> {
         let mut fields = Self::default();
         let mut members = reader.enter_object()?;
         while let Some(key) = reader.next_key(&mut members)? {
@@ -194,7 +195,7 @@ impl<'a> HeadFields<'a> {
                 "method" => once(&mut fields.method, "method", string(reader, "method")?)?,
                 "path" => once(&mut fields.path, "path", string(reader, "path")?)?,
                 "status" => once(&mut fields.status, "status", number(reader, "status")?)?,
-                "headers" => once(&mut fields.headers, "headers", read_headers(reader)?)?,
+                "headers" => once(&mut fields.headers, "headers", read_headers(reader, source)?)?,
                 "upgrade" => once(&mut fields.upgrade, "upgrade", string_or_null(reader, "upgrade")?)?,
                 "body" => once(&mut fields.body, "body", string_or_null(reader, "body")?)?,
                 "body_base64" => {
@@ -209,35 +210,41 @@ impl<'a> HeadFields<'a> {
         Ok(fields)
     }
 
-    fn into_request(mut self) -> Result<(Result<RequestHead, HeadError>, Framing), MessageError> {
+    fn into_request(
+        mut self,
+        source: &Source<'_>,
+    ) -> Result<(Result<RequestHead, HeadError>, Framing), MessageError> {
         let method = self.method.take().ok_or(MessageError::MissingField("method"))?;
         let path = self.path.take().ok_or(MessageError::MissingField("path"))?;
         let headers = self.headers.take().unwrap_or_else(|| Ok(HeaderMap::new()));
         let upgrade = self.upgrade.take().flatten();
-        let framing = self.framing(upgrade.is_some())?;
+        let framing = self.framing(upgrade.is_some(), source)?;
         let head = Method::from_bytes(method.as_bytes()).map_err(|_| HeadError::Method).and_then(|method| {
             let mut headers = headers?;
             if let Some(token) = upgrade {
                 let token = latin1(&token).and_then(|token| HeaderValue::from_bytes(&token).ok());
                 headers.insert(header::UPGRADE, token.ok_or(HeadError::Upgrade)?);
             }
-            Ok(RequestHead { method, path: parse_path(path.as_bytes())?, headers })
+            Ok(RequestHead { method, path: parse_path(source.bytes_of(path))?, headers })
         });
         Ok((head, framing))
     }
 
-    fn into_response(mut self) -> Result<(Result<ResponseHead, HeadError>, Framing), MessageError> {
+    fn into_response(
+        mut self,
+        source: &Source<'_>,
+    ) -> Result<(Result<ResponseHead, HeadError>, Framing), MessageError> {
         let status = self.status.take().ok_or(MessageError::MissingField("status"))?;
         let headers = self.headers.take().unwrap_or_else(|| Ok(HeaderMap::new()));
-        let framing = self.framing(status == u64::from(StatusCode::SWITCHING_PROTOCOLS.as_u16()))?;
+        let framing = self.framing(status == u64::from(StatusCode::SWITCHING_PROTOCOLS.as_u16()), source)?;
         let head = parse_status(status).and_then(|status| Ok(ResponseHead { status, headers: headers? }));
         Ok((head, framing))
     }
 
-    fn framing(self, upgrade: bool) -> Result<Framing, MessageError> {
+    fn framing(self, upgrade: bool, source: &Source<'_>) -> Result<Framing, MessageError> {
         let inline = match (self.body.flatten(), self.body_base64.flatten()) {
             (Some(_), Some(_)) => return Err(MessageError::TwoBodies),
-            (Some(text), None) => Some(inline::from_text(text)),
+            (Some(text), None) => Some(source.bytes_of(text)),
             (None, Some(base64)) => Some(inline::from_base64(&base64).ok_or(MessageError::BadBase64)?),
             (None, None) => None,
         };
@@ -262,7 +269,10 @@ fn read_flag(reader: &mut Reader<'_>) -> Result<bool, MessageError> {
 }
 
 /// Reads `[["name", "value"], …]` to its end, even after a bad header.
-fn read_headers(reader: &mut Reader<'_>) -> Result<Result<HeaderMap, HeadError>, MessageError> {
+fn read_headers(
+    reader: &mut Reader<'_>,
+    source: &mut Source<'_>,
+) -> Result<Result<HeaderMap, HeadError>, MessageError> {
     const WRONG: MessageError = MessageError::WrongType { field: "headers", expected: "an array of pairs" };
     if reader.peek() != Some(b'[') {
         reader.skip()?;
@@ -274,8 +284,8 @@ fn read_headers(reader: &mut Reader<'_>) -> Result<Result<HeaderMap, HeadError>,
     while reader.next_element(&mut pairs)? {
         let (name, value) = read_pair(reader)?.ok_or(WRONG)?;
         if let Ok(map) = &mut headers {
-            let appended = match latin1(&value) {
-                Some(value) => append_header(map, index, name.as_bytes(), &value),
+            let appended = match source.latin1(value) {
+                Some(value) => append_header(map, index, name.as_bytes(), value, source.names),
                 None => Err(HeadError::HeaderValue(index)),
             };
             if let Err(error) = appended {
@@ -292,6 +302,9 @@ type Pair<'a> = (Cow<'a, str>, Cow<'a, str>);
 
 /// Reads one pair of strings; `None`: it is something else.
 fn read_pair<'a>(reader: &mut Reader<'a>) -> Result<Option<Pair<'a>>, MessageError> {
+    if let Some((name, value)) = reader.plain_pair() {
+        return Ok(Some((name.into(), value.into())));
+    }
     if reader.peek() != Some(b'[') {
         return reader.skip().map(|_| None);
     }
@@ -313,6 +326,31 @@ fn read_pair<'a>(reader: &mut Reader<'a>) -> Result<Option<Pair<'a>>, MessageErr
     Ok(name.zip(value))
 }
 
+/// The frame that a message came in, of which what is read of it is made without a copy.
+#[derive(Debug)]
+pub(super) struct Source<'a> {
+    pub(super) frame: &'a Bytes,
+    pub(super) names: &'a mut KnownNames,
+}
+
+impl Source<'_> {
+    /// The bytes of a text that was read from this frame.
+    fn bytes_of(&self, text: Cow<'_, str>) -> Bytes {
+        match text {
+            Cow::Borrowed(text) => self.frame.slice_ref(text.as_bytes()),
+            Cow::Owned(text) => text.into(),
+        }
+    }
+
+    /// Each code point up to U+00FF as the byte of the same number; `None`: there is one above it.
+    fn latin1(&self, text: Cow<'_, str>) -> Option<Bytes> {
+        if text.is_ascii() {
+            return Some(self.bytes_of(text));
+        }
+        latin1(&text).map(|bytes| bytes.into_owned().into())
+    }
+}
+
 /// Each code point up to U+00FF as the byte of the same number; `None`: there is one above it.
 pub(super) fn latin1(text: &str) -> Option<Cow<'_, [u8]>> {
     if text.is_ascii() {
@@ -321,30 +359,14 @@ pub(super) fn latin1(text: &str) -> Option<Cow<'_, [u8]>> {
     text.chars().map(|char| u8::try_from(char).ok()).collect::<Option<Vec<u8>>>().map(Cow::Owned)
 }
 
-/// Adds one header as it came off the wire.
-pub(crate) fn append_header(
-    headers: &mut HeaderMap,
-    index: usize,
-    name: &[u8],
-    value: &[u8],
-) -> Result<(), HeadError> {
-    if name.iter().any(u8::is_ascii_uppercase) {
-        return Err(HeadError::HeaderName(index));
-    }
-    let name = HeaderName::from_bytes(name).map_err(|_| HeadError::HeaderName(index))?;
-    let value = HeaderValue::from_bytes(value).map_err(|_| HeadError::HeaderValue(index))?;
-    headers.try_append(name, value).map_err(|_| HeadError::TooManyHeaders)?;
-    Ok(())
-}
-
 /// Reads a path in origin form: visible ASCII that begins with `/`, with no fragment.
-pub(crate) fn parse_path(path: &[u8]) -> Result<PathAndQuery, HeadError> {
+pub(crate) fn parse_path(path: Bytes) -> Result<PathAndQuery, HeadError> {
     let origin_form =
         path.first() == Some(&b'/') && path.iter().all(|byte| byte.is_ascii_graphic() && *byte != b'#');
     if !origin_form {
         return Err(HeadError::Path);
     }
-    PathAndQuery::try_from(path).map_err(|_| HeadError::Path)
+    PathAndQuery::from_maybe_shared(path).map_err(|_| HeadError::Path)
 }
 
 /// Reads a final status, or the 101 of an upgrade.

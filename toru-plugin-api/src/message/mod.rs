@@ -12,6 +12,7 @@ pub mod v1;
 mod envelope;
 mod error;
 mod fields;
+mod headers;
 mod inline;
 mod json;
 #[cfg(test)]
@@ -20,7 +21,10 @@ mod tests;
 use crate::frame::StreamId;
 
 pub use envelope::parse;
+pub(crate) use envelope::parse_frame;
 pub use error::MessageError;
+pub use headers::KnownNames;
+pub(crate) use headers::append as append_header;
 
 /// A version 2 message, as either side may receive it.
 #[derive(Debug, Clone, PartialEq)]

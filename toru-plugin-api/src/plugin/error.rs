@@ -161,7 +161,7 @@ pub(super) fn internal_text() -> &'static str {
 /// Why a plugin could not serve. Its `Debug` is its text, because that is what a `main` which returns it prints.
 #[non_exhaustive]
 pub enum ServeError {
-    /// No host started this process: `TORU_PLUGIN_FD` is not set.
+    /// No host started this process: neither `TORU_PLUGIN_FD` nor `TORU_PLUGIN_SOCKET` is set.
     NotStartedByHost,
     /// The metadata do not say that the plugin speaks protocol version 2.
     ProtocolVersion,
@@ -169,6 +169,8 @@ pub enum ServeError {
     Socket(std::io::Error),
     /// What `TORU_PLUGIN_EXTRA_FDS` says of further sockets cannot be used.
     ExtraSockets(std::io::Error),
+    /// No host can be listened for on the path of `TORU_PLUGIN_SOCKET`, which the error names.
+    Listen(std::io::Error),
     /// The host broke the protocol, or the socket failed.
     Link(crate::driver::DriveError),
     /// The host closed the connection without a `shutdown`.
@@ -191,6 +193,7 @@ impl fmt::Display for ServeError {
             Self::ExtraSockets(error) => {
                 write!(f, "the sockets in TORU_PLUGIN_EXTRA_FDS cannot be used: {error}")
             }
+            Self::Listen(error) => write!(f, "no host can be listened for: {error}"),
             Self::Link(error) => write!(f, "the link to the host failed: {}", with_sources(error)),
             Self::LinkLost => f.write_str("the host closed the link without a shutdown"),
             Self::Refused(failed) => write!(f, "init failed ({}): {}", failed.code, failed.message),

@@ -20,6 +20,7 @@ mod host;
 mod http;
 mod kv;
 mod links;
+mod listen;
 mod mount;
 mod process;
 pub mod testing;
@@ -43,7 +44,7 @@ pub use caller::Caller;
 pub use context::PluginContext;
 pub use error::{PluginError, PluginResult, ServeError};
 pub use host::{HostClient, HostError};
-pub use kv::PluginKvStore;
+pub use kv::{KvBatch, KvKeys, KvPage, PluginKvStore};
 pub use upgrade::{Upgrade, Upgraded};
 
 use crate::{
@@ -91,6 +92,10 @@ pub trait ToruPlugin: Send + Sync + 'static {
 ///
 /// It owns the process: `--metadata` prints the metadata and exits with 0; without a host it says what to do and exits with 2;
 /// and when the host dies, so that nobody could stop this plugin any more, it kills its own process group.
+///
+/// It adopts the socket that the host passed on, or listens where `TORU_PLUGIN_SOCKET` says (`transport = "path"`). A developer
+/// who starts it by hand with that variable alone can have it attached by `toru dev --attach`: it then serves one host, of the same
+/// user, returns when that has gone, and kills nothing.
 ///
 /// # Errors
 /// See [`ServeError`].

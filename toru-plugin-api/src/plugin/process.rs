@@ -1,10 +1,11 @@
-//! What a plugin does with its process: arguments, the sockets it inherits, its end.
+//! What a plugin does with its process: arguments, the sockets it inherits or listens on, its end.
 
 use std::{
     env,
     ffi::OsStr,
     io::{self, Write},
     os::fd::RawFd,
+    path::Path,
     process::exit,
 };
 
@@ -16,6 +17,7 @@ use tower_service::Service;
 use super::{
     Body, ServeError,
     engine::{self, End, Hooks},
+    listen,
 };
 use crate::{driver::BoxError, metadata::PluginMetadata, sys};
 
@@ -23,10 +25,22 @@ use crate::{driver::BoxError, metadata::PluginMetadata, sys};
 const FD_VARIABLE: &str = "TORU_PLUGIN_FD";
 /// The descriptors of the further links, `4,5`; not set by a host that has one lane.
 const EXTRA_FDS_VARIABLE: &str = "TORU_PLUGIN_EXTRA_FDS";
+/// The path to listen on, for a process that inherits no socket (protocol section 2).
+pub(super) const SOCKET_VARIABLE: &str = "TORU_PLUGIN_SOCKET";
+/// Every host sets it for each process that it starts.
+const INSTANCE_VARIABLE: &str = "TORU_INSTANCE_ID";
 /// The version of the protocol that this SDK speaks.
 const PROTOCOL: u32 = 2;
 /// The exit code for a program that was started wrongly, as of most command line tools.
 const USAGE: i32 = 2;
+
+/// Who started this process, and so who ends it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Starter {
+    Host,
+    /// By hand, under a debugger perhaps: its group may be that of a shell.
+    Developer,
+}
 
 pub(super) async fn serve<S, B, H>(metadata: &PluginMetadata, service: S, hooks: H) -> Result<(), ServeError>
 where
@@ -43,13 +57,15 @@ where
     if metadata.protocol() < PROTOCOL || metadata.protocol_min() > PROTOCOL {
         return Err(ServeError::ProtocolVersion);
     }
-    let first = inherited_socket()?;
+    let (first, starter) = first_socket().await?;
     let extra = extra_sockets()?;
-    match engine::run(first, extra, engine::settings(), service, hooks).await {
-        Ok(End::Shutdown) => Ok(()),
-        Ok(End::LinkLost) => Err(end_group(ServeError::LinkLost)),
-        Err(error @ ServeError::Refused(_)) => Err(error),
-        Err(error) => Err(end_group(error)),
+    match (engine::run(first, extra, engine::settings(), service, hooks).await, starter) {
+        (Ok(End::Shutdown), _) => Ok(()),
+        // Whoever attached it has let go of it: there is nothing more to do, and nothing is wrong.
+        (Ok(End::LinkLost), Starter::Developer) => Ok(()),
+        (Err(error @ ServeError::Refused(_)), _) | (Err(error), Starter::Developer) => Err(error),
+        (Ok(End::LinkLost), Starter::Host) => Err(end_group(ServeError::LinkLost)),
+        (Err(error), Starter::Host) => Err(end_group(error)),
     }
 }
 
@@ -65,12 +81,26 @@ fn print_metadata(metadata: &PluginMetadata) -> ! {
     }
 }
 
-/// The socket that the host passed on. Without one this process was started by hand: it says what to do, and exits.
-fn inherited_socket() -> Result<UnixStream, ServeError> {
-    let Some(number) = env::var_os(FD_VARIABLE) else {
-        eprintln!("{}", ServeError::NotStartedByHost);
-        exit(USAGE)
-    };
+/// The socket that the host passed on, or that of the host which comes by the path. With neither this process was started
+/// by hand for nothing: it says what to do, and exits.
+async fn first_socket() -> Result<(UnixStream, Starter), ServeError> {
+    if let Some(number) = env::var_os(FD_VARIABLE) {
+        return Ok((inherited_socket(&number)?, Starter::Host));
+    }
+    let starter = if env::var_os(INSTANCE_VARIABLE).is_some() { Starter::Host } else { Starter::Developer };
+    match env::var_os(SOCKET_VARIABLE).filter(|path| !path.is_empty()) {
+        Some(path) => {
+            let socket = listen::accept(Path::new(&path), starter).await;
+            Ok((socket.map_err(ServeError::Listen)?, starter))
+        }
+        None => {
+            eprintln!("{}", ServeError::NotStartedByHost);
+            exit(USAGE)
+        }
+    }
+}
+
+fn inherited_socket(number: &OsStr) -> Result<UnixStream, ServeError> {
     let number = number
         .to_str()
         .and_then(|number| number.parse().ok())

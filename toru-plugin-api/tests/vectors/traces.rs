@@ -12,6 +12,7 @@ use serde_json::{Map, Value};
 use toru_plugin_api::{
     frame::{Decoder, Frame, Limits, ResetCode, StreamId, TransmitBuf, head},
     message::{
+        KnownNames,
         http::{RequestHead, ResponseHead},
         kv::{KvAnswer, KvCall},
         lifecycle::{Failed, Features, Init, Ready},
@@ -314,11 +315,13 @@ fn understand(frame: &Frame) -> Value {
     match frame {
         Frame::Message(text) => meaning::of_message(&parse(text).unwrap()),
         Frame::Head { stream, flags, bytes } if flags.is_answer() => {
-            let (head, body) = head::parse_response(*flags, bytes.clone()).unwrap();
+            let (head, body) =
+                head::parse_response(*flags, bytes.clone(), &mut KnownNames::default()).unwrap();
             meaning::of_response(*stream, &head, &body)
         }
         Frame::Head { stream, flags, bytes } => {
-            let (head, body) = head::parse_request(*flags, bytes.clone()).unwrap();
+            let (head, body) =
+                head::parse_request(*flags, bytes.clone(), &mut KnownNames::default()).unwrap();
             meaning::of_request(*stream, &head, &body)
         }
         other => meaning::of_binary(other),

@@ -8,7 +8,7 @@ use toru_plugin_api::message::kv::{KvAnswer, KvCall, KvErrorCode};
 
 use super::*;
 use crate::link::{
-    LinkLost,
+    LinkLost, Peer,
     testing::{FakeV1, V1Peer},
 };
 
@@ -148,7 +148,8 @@ async fn a_stranger_on_the_socket_is_told_nothing() {
     let rig = Rig::new();
     let plugin = rig.host.listen();
     let mut socket = rig.host.socket();
-    socket.process_group += 1;
+    let Peer::Group(group) = socket.peer else { panic!("{socket:?}") };
+    socket.peer = Peer::Group(group + 1);
     let (_link, mut news) = Link::open_v1(socket, rig.host.setup(1), &Handle::current());
     assert_eq!(plugin.accept().await.read().await, None);
     let LinkNews::Lost(lost) = next_news(&mut news).await else { panic!("not lost") };

@@ -1,6 +1,4 @@
-//! Reaching a plugin that listens, and making sure that it is the one that was started.
-
-use std::{io, time::Duration};
+//! Messages on a connection to a plugin that listens.
 
 use bytes::{Bytes, BytesMut};
 use tokio::{
@@ -12,10 +10,6 @@ use toru_plugin_api::frame::{Decoder, Frame};
 use super::wire;
 use crate::link::{LinkLost, PathSocket};
 
-/// The first wait between two tries to connect (protocol section 2).
-pub(super) const FIRST_RETRY: Duration = Duration::from_millis(1);
-/// The longest: a plugin that is slow to start is not asked a thousand times a second.
-pub(super) const LAST_RETRY: Duration = Duration::from_millis(50);
 /// What is read at once.
 const READ_CHUNK: usize = 16 << 10;
 
@@ -49,16 +43,7 @@ impl Connection {
     /// # Errors
     /// Somebody else listens there.
     pub(super) async fn open(socket: &PathSocket) -> Result<Self, LinkLost> {
-        let mut wait = FIRST_RETRY;
-        let stream = loop {
-            // Nothing there yet, a file that nobody listens on yet, a queue that is full: all may pass.
-            match UnixStream::connect(&socket.path).await {
-                Ok(stream) => break stream,
-                Err(_) => tokio::time::sleep(wait).await,
-            }
-            wait = LAST_RETRY.min(wait * 2);
-        };
-        verify(&stream, socket)?;
+        let stream = socket.connect().await?;
         Ok(Self { stream, decoder: Decoder::v1(), input: BytesMut::new() })
     }
 
@@ -91,29 +76,4 @@ impl Connection {
         }
         Ok(())
     }
-}
-
-/// Nothing is said to a stranger: whoever listens has to belong to the process group that was started. The peer's credentials name
-/// who called listen (unix(7), SO_PEERCRED).
-fn verify(stream: &UnixStream, socket: &PathSocket) -> Result<(), LinkLost> {
-    let group =
-        peer_group(stream).map_err(|error| stranger(format!("it cannot be told who listens: {error}")))?;
-    if group == i64::from(socket.process_group) {
-        return Ok(());
-    }
-    Err(stranger(format!("process group {group} listens, not {}, which was started", socket.process_group)))
-}
-
-fn stranger(why: String) -> LinkLost {
-    LinkLost::Handshake {
-        code: "stranger",
-        message: format!("the plugin's socket is held by a stranger: {why}"),
-    }
-}
-
-fn peer_group(stream: &UnixStream) -> io::Result<i64> {
-    let pid = stream.peer_cred()?.pid().and_then(rustix::process::Pid::from_raw);
-    let pid = pid.ok_or_else(|| io::Error::other("the kernel names no process"))?;
-    let group = rustix::process::getpgid(Some(pid))?;
-    Ok(i64::from(group.as_raw_nonzero().get()))
 }

@@ -17,10 +17,14 @@ use toru_plugin_api::message::lifecycle::Init;
 
 use super::{
     Job, JobError, Wish,
-    connect::{Connection, FIRST_RETRY, LAST_RETRY, ReadError},
+    connect::{Connection, ReadError},
     wire::{self, Answer},
 };
-use crate::link::{LinkLost, LinkNews, PathSocket, host_side::HostSide};
+use crate::link::{
+    LinkLost, LinkNews, PathSocket,
+    host_side::HostSide,
+    path::{FIRST_RETRY, LAST_RETRY},
+};
 
 /// How long a plugin that closed its connection may take to be reachable again before that is a failure (protocol section 4).
 const RECONNECT_WITHIN: Duration = Duration::from_secs(1);

@@ -17,6 +17,9 @@ use crate::{
 const LINK_CLOSED: &str =
     "it closed its connection but did not exit, and was killed: a plugin keeps its first connection open";
 
+/// What has become of an attached plugin.
+const DETACHED: &str = "it has gone: the process that was attached has ended, or has closed its connection";
+
 /// What the operator and the host want.
 impl Machine {
     pub(super) fn want_up(&mut self) {
@@ -84,7 +87,7 @@ impl Machine {
                     self.unfit(why);
                 }
             }
-            Occurrence::Spawned { pid } => self.spawned(pid),
+            Occurrence::Spawned { pid } => self.spawned(pid, now),
             Occurrence::SpawnFailed(why) => self.spawn_failed(why, now),
             Occurrence::Ready { protocol } => self.ready(protocol, now),
             Occurrence::Refused { code, message } => self.refused(&code, &message, now),
@@ -97,6 +100,7 @@ impl Machine {
             }
             Occurrence::LinkLost(loss) => self.link_lost(loss, now),
             Occurrence::Exited { exit, stderr_tail } => self.exited(exit, stderr_tail, now),
+            Occurrence::Gone => self.gone(now),
         }
     }
 
@@ -107,8 +111,13 @@ impl Machine {
         }
     }
 
-    fn spawned(&mut self, pid: u32) {
+    fn spawned(&mut self, pid: Option<u32>, now: Instant) {
         match &mut self.state {
+            // How long the developer took to start it is nobody's concern.
+            State::Starting(StartStep::Spawning { .. }) if self.is_attached => {
+                self.state = State::Starting(StartStep::Handshaking { since: now });
+                self.emit(EventType::Attached, [("pid", json!(pid))]);
+            }
             State::Starting(StartStep::Spawning { since }) => {
                 self.state = State::Starting(StartStep::Handshaking { since: *since });
                 self.emit(EventType::Started, [("pid", json!(pid))]);
@@ -152,7 +161,7 @@ impl Machine {
         }
         self.emit(EventType::Refused, [("code", json!(code)), ("message", json!(message))]);
         self.end(
-            Ending::Unfit(Failure::new("refused", format!("it refuses to run ({code}): {message}"))),
+            self.unfit_by_itself(Failure::new("refused", format!("it refuses to run ({code}): {message}"))),
             now,
         );
     }
@@ -203,7 +212,7 @@ impl Machine {
             Loss::Incompatible { message } if had_link => {
                 let why = Failure::new("incompatible", message);
                 self.emit_failed(&why);
-                self.drain(StopStep::Killed, Ending::Unfit(why));
+                self.drain(StopStep::Killed, self.unfit_by_itself(why));
                 self.kill();
             }
             Loss::Failed(why) if had_link => self.fail_now(why, now),
@@ -213,7 +222,11 @@ impl Machine {
 
     /// The link is gone; the exit tells why, if it comes.
     fn depart(&mut self, why: Failure, now: Instant) {
-        self.drain(StopStep::Departing { until: now + EXIT_AFTER_LINK }, Ending::Failure(why));
+        if self.is_attached {
+            self.drain(StopStep::Killed, Ending::Failure(Failure::new("detached", DETACHED)));
+        } else {
+            self.drain(StopStep::Departing { until: now + EXIT_AFTER_LINK }, Ending::Failure(why));
+        }
         self.actions.push(Action::CloseLinks);
     }
 
@@ -241,6 +254,19 @@ impl Machine {
         self.follow(ending, renewed, now);
     }
 
+    /// An attached process is no more, as far as can be known: the end of its link was told before.
+    fn gone(&mut self, now: Instant) {
+        let (ending, renewed) = match std::mem::replace(&mut self.state, State::Stopped) {
+            State::Draining { ending, renewed, .. } => (ending, renewed),
+            other => {
+                self.state = other;
+                return;
+            }
+        };
+        self.emit(EventType::Detached, []);
+        self.follow(ending, renewed, now);
+    }
+
     pub(super) fn expire(&mut self, now: Instant) {
         if self.next_timeout().is_none_or(|at| now < at) {
             return;
@@ -258,7 +284,7 @@ impl Machine {
                 *stable_at = None;
                 self.forget_row();
             }
-            State::Draining { step: step @ StopStep::Asked { .. }, .. } => {
+            State::Draining { step: step @ StopStep::Asked { .. }, .. } if !self.is_attached => {
                 *step = StopStep::Terminated { until: now + self.settings.term_grace };
                 self.actions.push(Action::Signal(GroupSignal::Terminate));
             }

@@ -60,8 +60,9 @@ pub(in crate::supervisor) enum Occurrence {
     Prepared,
     /// It cannot run as it is: its manifest, metadata, settings, version or route. Not retried.
     Unfit(Failure),
+    /// There is a process. Its number is unknown where nobody of this host's started it and the kernel does not tell.
     Spawned {
-        pid: u32,
+        pid: Option<u32>,
     },
     SpawnFailed(Failure),
     Ready {
@@ -82,6 +83,8 @@ pub(in crate::supervisor) enum Occurrence {
         exit: Exit,
         stderr_tail: Option<String>,
     },
+    /// An attached process has ended or closed its link: all that can be known of a process that is nobody's child.
+    Gone,
 }
 
 /// How the first link ended.
@@ -113,9 +116,9 @@ pub(in crate::supervisor) enum Reachable {
 pub(in crate::supervisor) enum Action {
     /// Find out all that is needed to spawn it, and report `Prepared` or `Unfit`.
     Prepare(Generation),
-    /// Give the preparation up.
+    /// Give the preparation up, or the wait for a process that is to be attached.
     AbandonPreparation,
-    /// Spawn it, report `Spawned` or `SpawnFailed`, and then open its links.
+    /// Spawn it, or wait until it can be attached, report `Spawned` or `SpawnFailed`, and then open its links.
     Spawn(Generation),
     /// Send `shutdown` on the first link.
     AskShutdown,

@@ -24,6 +24,9 @@
 //! `Want(Down)` leads from anywhere to `Stopped`, through `Draining` while there is a process; `Want(Up)` leads out of
 //! `Stopped`, `Backoff` and `Failed` with all failures forgotten. `Draining` asks (`shutdown`), then terminates (SIGTERM),
 //! then kills (SIGKILL), and always waits for the exit: so there is at most one process.
+//!
+//! An attached plugin is started by a developer and not by the host: `Spawning` waits for it without an end, no start timeout runs,
+//! no signal is asked for, the end of its link is its exit, and after any failure it is waited for again.
 
 mod handle;
 mod input;
@@ -132,6 +135,8 @@ enum Ending {
 #[derive(Debug)]
 pub(super) struct Machine {
     settings: Settings,
+    /// A developer starts its process.
+    is_attached: bool,
     state: State,
     wish: Wish,
     /// The host ends.
@@ -150,6 +155,7 @@ impl Machine {
     pub(super) fn new(settings: Settings, wish: Wish) -> Self {
         Self {
             settings,
+            is_attached: false,
             state: State::Stopped,
             wish,
             closing: false,
@@ -165,6 +171,11 @@ impl Machine {
     /// A plugin that was given up before the host ended, and was not enabled since.
     pub(super) fn given_up(settings: Settings, why: Failure) -> Self {
         Self { state: State::Failed { why }, ..Self::new(settings, Wish::Down) }
+    }
+
+    /// The same for a plugin whose process a developer starts.
+    pub(super) fn of_attached(self) -> Self {
+        Self { is_attached: true, ..self }
     }
 
     /// The host starts. The first wish is no change of it, so nothing is told of it.
@@ -197,6 +208,7 @@ impl Machine {
     /// When `Input::Timeout` is due.
     pub(super) fn next_timeout(&self) -> Option<Instant> {
         match &self.state {
+            State::Starting(_) if self.is_attached => None,
             State::Starting(StartStep::Spawning { since } | StartStep::Handshaking { since }) => {
                 Some(*since + self.settings.start_timeout)
             }

@@ -191,7 +191,7 @@ impl Schedule {
                 self.tell(Input::Of(generation, Occurrence::SpawnFailed(fault())));
             } else {
                 self.alive = Some(generation);
-                self.tell(Input::Of(generation, Occurrence::Spawned { pid: 7 }));
+                self.tell(Input::Of(generation, Occurrence::Spawned { pid: Some(7) }));
             }
         } else if let Some(generation) = self.alive {
             let occurrence = match choice {
@@ -216,7 +216,7 @@ impl Schedule {
                 self.tell(Input::Of(generation, Occurrence::Prepared));
             } else if let Some(generation) = self.spawning.take() {
                 self.alive = Some(generation);
-                self.tell(Input::Of(generation, Occurrence::Spawned { pid: 7 }));
+                self.tell(Input::Of(generation, Occurrence::Spawned { pid: Some(7) }));
             } else if let (Some(generation), StateName::Starting) = (self.alive, self.machine.name()) {
                 self.tell(Input::Of(generation, Occurrence::Ready { protocol: 2 }));
             } else if let (Some(generation), StateName::Draining) = (self.alive, self.machine.name()) {

@@ -24,9 +24,12 @@ impl Machine {
     /// Ends what is there, in the gentlest way that its state allows.
     pub(super) fn end(&mut self, ending: Ending, now: Instant) {
         match &self.state {
-            State::Starting(StartStep::Preparing) => {
-                self.actions.push(Action::AbandonPreparation);
-                self.follow(ending, false, now);
+            State::Starting(StartStep::Preparing) => self.abandon(ending, now),
+            // There is nothing yet but the wait for somebody else's process.
+            State::Starting(StartStep::Spawning { .. }) if self.is_attached => self.abandon(ending, now),
+            State::Starting(StartStep::Handshaking { .. }) if self.is_attached => {
+                self.drain(StopStep::Killed, ending);
+                self.kill();
             }
             State::Starting(StartStep::Spawning { .. }) => self.drain(StopStep::Unspawned, ending),
             State::Starting(StartStep::Handshaking { .. }) => {
@@ -40,6 +43,12 @@ impl Machine {
             }
             State::Stopped | State::Draining { .. } | State::Backoff { .. } | State::Failed { .. } => {}
         }
+    }
+
+    /// Gives up what is only being looked for.
+    fn abandon(&mut self, ending: Ending, now: Instant) {
+        self.actions.push(Action::AbandonPreparation);
+        self.follow(ending, false, now);
     }
 
     /// Ends what is there at once: it failed, and nobody waits for it.
@@ -58,9 +67,17 @@ impl Machine {
         self.state = State::Draining { step, ending, renewed: false };
     }
 
+    /// An attached process is only let go of: it belongs to whoever started it.
     pub(super) fn kill(&mut self) {
         self.actions.push(Action::CloseLinks);
-        self.actions.push(Action::Signal(GroupSignal::Kill));
+        if !self.is_attached {
+            self.actions.push(Action::Signal(GroupSignal::Kill));
+        }
+    }
+
+    /// What follows when it may not be started again by itself. One that a developer starts again may well be another by then.
+    pub(super) fn unfit_by_itself(&self, why: Failure) -> Ending {
+        if self.is_attached { Ending::Failure(why) } else { Ending::Unfit(why) }
     }
 
     /// The process is gone: what comes after it.

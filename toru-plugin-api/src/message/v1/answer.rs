@@ -1,12 +1,12 @@
 //! What a plugin of version 1 answers.
 
-use ::http::{HeaderMap, StatusCode};
+use ::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use bytes::Bytes;
 
 use super::{HttpPayload, read};
 use crate::message::{
     MessageError,
-    http::{HeadError, ResponseHead, append_header, latin1, parse_status},
+    http::{HeadError, ResponseHead, latin1, parse_status},
 };
 
 /// What came from a plugin.
@@ -73,8 +73,10 @@ fn head(status: u16, headers: &[(String, String)]) -> Result<ResponseHead, HeadE
     }
     let mut map = HeaderMap::with_capacity(headers.len());
     for (index, (name, value)) in headers.iter().enumerate() {
-        let value = latin1(value).ok_or(HeadError::HeaderValue(index))?;
-        append_header(&mut map, index, name.to_ascii_lowercase().as_bytes(), &value)?;
+        let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| HeadError::HeaderName(index))?;
+        let value = latin1(value).and_then(|value| HeaderValue::from_bytes(&value).ok());
+        map.try_append(name, value.ok_or(HeadError::HeaderValue(index))?)
+            .map_err(|_| HeadError::TooManyHeaders)?;
     }
     Ok(ResponseHead { status, headers: map })
 }

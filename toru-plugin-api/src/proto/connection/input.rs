@@ -87,7 +87,7 @@ impl Connection {
         self.handshake.check_frame(&frame)?;
         match frame {
             Frame::Message(text) => {
-                let handled = match message::parse(&text) {
+                let handled = match message::parse_frame(&text, &mut self.names) {
                     Ok(message) => self.handle_message(message, now),
                     Err(error) => Err(error.into()),
                 };
@@ -193,10 +193,10 @@ impl Connection {
         }
         // Whose stream it is says whether this has to be an answer; the parser checks that the flags agree.
         if self.ids.is_own(id) {
-            let (head, body) = head::parse_response(flags, bytes)?;
+            let (head, body) = head::parse_response(flags, bytes, &mut self.names)?;
             return self.handle_response(id, head, body, now);
         }
-        let (head, body) = head::parse_request(flags, bytes)?;
+        let (head, body) = head::parse_request(flags, bytes, &mut self.names)?;
         self.handle_request(id, head, body)
     }
 }

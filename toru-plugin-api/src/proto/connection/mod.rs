@@ -27,7 +27,10 @@ use super::{
 };
 use crate::{
     frame::{Decoder, Limits, ResetCode, StreamId},
-    message::lifecycle::{Features, Init, Pong, feature},
+    message::{
+        KnownNames,
+        lifecycle::{Features, Init, Pong, feature},
+    },
 };
 
 /// Which end this is.
@@ -124,6 +127,8 @@ pub struct Connection {
     shutdown: bool,
     closed: bool,
     decoder: Decoder,
+    /// Of the header fields that the peer has sent.
+    names: KnownNames,
     /// Plugin: messages up to the default size are still on their way, though it accepts less.
     early_messages: bool,
     peer: Limits,
@@ -191,6 +196,7 @@ impl Connection {
             shutdown: false,
             closed: false,
             decoder: Decoder::new(accepts, own.max_data),
+            names: KnownNames::default(),
             early_messages: false,
             peer: Limits::DEFAULT,
             peer_features: Features::default(),
@@ -198,7 +204,7 @@ impl Connection {
             bodies: false,
             heads: false,
             http_out: false,
-            ids: Ids::new(side),
+            ids: Ids::after(side, settings.numbers_after),
             streams: Streams::default(),
             raises: Raises::new(),
             timers: Timers::new(settings.response_timeout, settings.body_idle_timeout, settings.kv_timeout),

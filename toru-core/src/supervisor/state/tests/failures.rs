@@ -9,7 +9,7 @@ fn a_plugin_that_is_never_ready_is_killed_at_the_start_timeout() {
     bench.pass(seconds(100));
     bench.of(Occurrence::Prepared);
     let begun = bench.now - bench.epoch;
-    bench.of(Occurrence::Spawned { pid: 7 });
+    bench.of(Occurrence::Spawned { pid: Some(7) });
     bench.pass(seconds(60));
     assert_eq!(bench.times_of(&Action::Signal(GroupSignal::Kill)), [begun + START]);
     bench.exit(Exit::Signal(9));
@@ -22,7 +22,7 @@ fn a_refusal_is_not_retried_and_tells_the_operator_why() {
     let mut bench = Bench::new();
     bench.begin();
     bench.of(Occurrence::Prepared);
-    bench.of(Occurrence::Spawned { pid: 7 });
+    bench.of(Occurrence::Spawned { pid: Some(7) });
     bench.of(Occurrence::Refused { code: "licence".to_owned(), message: "it has expired".to_owned() });
     bench.exit(Exit::Code(0));
     bench.pass(seconds(3_600));
@@ -42,7 +42,7 @@ fn a_plugin_that_is_unfit_or_incompatible_is_not_retried_until_it_is_enabled() {
     assert_eq!(bench.machine.next_timeout(), None);
     bench.tell(Input::Want(Wish::Up));
     bench.of(Occurrence::Prepared);
-    bench.of(Occurrence::Spawned { pid: 7 });
+    bench.of(Occurrence::Spawned { pid: Some(7) });
     bench.of(Occurrence::LinkLost(Loss::Incompatible { message: "it answers version 3".to_owned() }));
     bench.exit(Exit::Signal(9));
     assert_eq!((bench.machine.name(), bench.code()), (StateName::Failed, Some("incompatible")));

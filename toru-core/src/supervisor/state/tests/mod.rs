@@ -1,5 +1,6 @@
 //! The machine in simulated time, against a process that is only a script.
 
+mod attached;
 mod failures;
 mod restarts;
 mod schedules;
@@ -78,7 +79,7 @@ impl Bench {
 
     fn start(&mut self) {
         self.of(Occurrence::Prepared);
-        self.of(Occurrence::Spawned { pid: 7 });
+        self.of(Occurrence::Spawned { pid: Some(7) });
         self.of(Occurrence::Ready { protocol: 2 });
         assert_eq!(self.machine.name(), StateName::Running);
     }

@@ -9,7 +9,7 @@ fn ten_failures_in_a_row_wait_as_told_and_then_disable_and_store_it_before_it_is
     let mut waits = Vec::new();
     for _ in 0..10 {
         bench.of(Occurrence::Prepared);
-        bench.of(Occurrence::Spawned { pid: 7 });
+        bench.of(Occurrence::Spawned { pid: Some(7) });
         bench.exit(Exit::Code(3));
         if let Some(wait) = bench.wait_of_backoff() {
             waits.push(wait.as_secs());

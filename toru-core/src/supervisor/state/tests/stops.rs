@@ -73,7 +73,7 @@ fn a_disable_while_it_is_spawned_kills_what_comes_of_it() {
     bench.of(Occurrence::Prepared);
     bench.tell(Input::Want(Wish::Down));
     assert_eq!(bench.machine.name(), StateName::Draining);
-    let actions = bench.of(Occurrence::Spawned { pid: 7 });
+    let actions = bench.of(Occurrence::Spawned { pid: Some(7) });
     assert!(actions.contains(&Action::Signal(GroupSignal::Kill)));
     bench.exit(Exit::Signal(9));
     assert_eq!(bench.machine.name(), StateName::Stopped);
@@ -126,7 +126,7 @@ fn losing_the_route_stops_it_and_is_not_retried() {
     let mut bench = Bench::new();
     bench.begin();
     bench.of(Occurrence::Prepared);
-    bench.of(Occurrence::Spawned { pid: 7 });
+    bench.of(Occurrence::Spawned { pid: Some(7) });
     bench.tell(Input::Evicted(Failure::new("route_taken", "by alpha")));
     bench.exit(Exit::Signal(15));
     assert_eq!((bench.machine.name(), bench.code()), (StateName::Failed, Some("route_taken")));
@@ -138,7 +138,7 @@ fn losing_the_route_during_a_stop_is_told_too() {
     let mut bench = Bench::new();
     bench.begin();
     bench.of(Occurrence::Prepared);
-    bench.of(Occurrence::Spawned { pid: 7 });
+    bench.of(Occurrence::Spawned { pid: Some(7) });
     bench.of(Occurrence::LinkLost(Loss::Closed));
     let told = bench.tell(Input::Evicted(Failure::new("route_taken", "by alpha")));
     assert!(

@@ -1,0 +1,165 @@
+//! KV calls of a plugin, against Redis on a Unix socket with `appendfsync always`: an acknowledged write has been synced by both.
+//!
+//! Both are asked for 1,000 keys with values of 100 bytes that differ each time: writing the same value again is no write for SQLite.
+
+mod plugin;
+mod rivals;
+
+use std::collections::BTreeMap;
+
+use crate::{
+    Outcome,
+    options::Options,
+    report::{Report, Row, head, line, median},
+    system::NotStarted,
+};
+
+pub(crate) use plugin::serve as serve_plugin;
+
+/// The keys that are read and written.
+const KEYS: usize = 1_000;
+/// The bytes of a value.
+const VALUE_BYTES: usize = 100;
+/// Callers at once: one, and as many as share a commit.
+const CALLERS: [usize; 2] = [1, 64];
+
+/// The longest run: the plugin answers when it has ended, within the time that a plugin has for an answer.
+const SECONDS_MAX: u32 = 20;
+
+/// What was measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Operation {
+    Set,
+    Get,
+}
+
+impl Operation {
+    const ALL: [Self; 2] = [Self::Set, Self::Get];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Set => "set",
+            Self::Get => "get",
+        }
+    }
+}
+
+/// One measurement of one system.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Sample {
+    per_second: f64,
+    p50_us: f64,
+    p99_us: f64,
+}
+
+const TORU: &str = "toru";
+const REDIS: &str = "redis-unix";
+/// Writes of 4 KiB, each synced: no store can pass it that syncs one write at a time.
+const DISK: &str = "disk";
+
+/// What was measured of one system: by what was done, and by how many callers.
+type Samples = BTreeMap<(Operation, usize, &'static str), Vec<Sample>>;
+
+pub(crate) fn run(options: &Options, report: &mut Report) -> Outcome<()> {
+    println!("## KV from a plugin\n");
+    println!("{VALUE_BYTES}-byte values that differ, {KEYS} keys; acknowledged means synced.\n");
+    let redis = match rivals::Redis::start() {
+        Ok(redis) => Ok(redis),
+        Err(NotStarted::Missing(what)) if !options.require => Err(what),
+        Err(NotStarted::Missing(what)) => return Err(what.into()),
+        Err(NotStarted::Failed(error)) => return Err(error),
+    };
+    let samples = measure(options, redis.as_ref().ok())?;
+    println!(
+        "{}",
+        head([
+            "operation",
+            "callers",
+            "system",
+            "per second",
+            "p50 us",
+            "p99 us",
+            "to redis",
+            "to the disk's syncs"
+        ])
+    );
+    for row in rows(&samples, redis.as_ref().err().map(String::as_str)) {
+        println!("{}", table_line(&row));
+        report.add(row);
+    }
+    println!();
+    Ok(())
+}
+
+/// All systems in turn, round after round.
+fn measure(options: &Options, redis: Option<&rivals::Redis>) -> Outcome<Samples> {
+    let seconds = options.seconds().min(SECONDS_MAX);
+    let toru = plugin::start()?;
+    let mut samples = Samples::new();
+    for _ in 0..options.rounds() {
+        let mut keep = |operation, callers, system, sample| {
+            samples.entry((operation, callers, system)).or_default().push(sample);
+        };
+        keep(Operation::Set, 1, DISK, rivals::disk(seconds)?);
+        for operation in Operation::ALL {
+            for callers in CALLERS {
+                keep(operation, callers, TORU, plugin::load(&toru, operation, callers, seconds)?);
+                if let Some(redis) = redis {
+                    keep(operation, callers, REDIS, redis.load(operation, callers, seconds)?);
+                }
+            }
+        }
+    }
+    Ok(samples)
+}
+
+fn rows(samples: &Samples, without_redis: Option<&str>) -> Vec<Row> {
+    let middle = |operation, callers, system, of: fn(&Sample) -> f64| {
+        samples.get(&(operation, callers, system)).and_then(|samples| median(samples.iter().map(of)))
+    };
+    let rate = |operation, callers, system| middle(operation, callers, system, |sample| sample.per_second);
+    let mut rows = Vec::new();
+    for operation in Operation::ALL {
+        for callers in CALLERS {
+            let redis = rate(operation, callers, REDIS);
+            let disk = rate(operation, 1, DISK);
+            for system in [TORU, REDIS, DISK] {
+                let connections = u32::try_from(callers).ok();
+                let row = Row::new(operation.name(), connections, system);
+                let per_second = rate(operation, callers, system);
+                let ratio = |base: Option<f64>| Some(per_second? / base?);
+                match (per_second, without_redis) {
+                    (None, Some(why)) if system == REDIS => rows.push(row.skipped(why)),
+                    (None, _) => {}
+                    (Some(_), _) => rows.push(
+                        Row {
+                            rps: per_second,
+                            p50_us: middle(operation, callers, system, |sample| sample.p50_us),
+                            p99_us: middle(operation, callers, system, |sample| sample.p99_us),
+                            ..row
+                        }
+                        .with("ratio_to_redis", ratio(redis))
+                        .with("ratio_to_disk", ratio(disk)),
+                    ),
+                }
+            }
+        }
+    }
+    rows
+}
+
+fn table_line(row: &Row) -> String {
+    let shown =
+        |value: Option<f64>, digits: usize| value.map_or("-".into(), |value| format!("{value:.digits$}"));
+    let ratio = |name: &str| shown(row.more.get(name).and_then(serde_json::Value::as_f64), 2);
+    line([
+        row.workload.to_owned(),
+        row.connections.unwrap_or_default().to_string(),
+        row.system.to_owned(),
+        row.rps.map_or("SKIPPED".into(), |rate| format!("{rate:.0}")),
+        shown(row.p50_us, 0),
+        shown(row.p99_us, 0),
+        ratio("ratio_to_redis"),
+        ratio("ratio_to_disk"),
+    ])
+}

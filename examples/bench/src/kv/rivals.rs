@@ -1,0 +1,111 @@
+//! What KV is measured against: Redis, and the disk itself.
+
+use std::{
+    fs::File,
+    os::unix::{fs::FileExt, net::UnixStream},
+    process::{Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use super::{KEYS, Operation, Sample, VALUE_BYTES};
+use crate::{
+    Outcome,
+    process::{Guard, is_installed},
+    system::NotStarted,
+};
+
+/// Requests of the run that tells how many fill the time.
+const PROBE: u64 = 2_000;
+
+/// A Redis of its own, which syncs each write before it answers.
+pub(super) struct Redis {
+    _process: Guard,
+    folder: tempfile::TempDir,
+}
+
+impl Redis {
+    pub(super) fn start() -> Result<Self, NotStarted> {
+        if !is_installed("redis-server", "--version") || !is_installed("redis-benchmark", "--version") {
+            return Err(NotStarted::Missing("Redis is not installed: apt-get install redis-server".into()));
+        }
+        let folder = tempfile::tempdir()?;
+        let mut process = Guard::spawn(
+            Command::new("redis-server")
+                .args([
+                    "--port",
+                    "0",
+                    "--save",
+                    "",
+                    "--appendonly",
+                    "yes",
+                    "--appendfsync",
+                    "always",
+                    "--dir",
+                ])
+                .arg(folder.path())
+                .arg("--unixsocket")
+                .arg(folder.path().join("redis.sock"))
+                .stdout(Stdio::null()),
+        )?;
+        process.wait_until(|| UnixStream::connect(folder.path().join("redis.sock")).is_ok())?;
+        let redis = Self { _process: process, folder };
+        redis.benchmark(Operation::Set, 1, KEYS as u64 * 10)?;
+        Ok(redis)
+    }
+
+    pub(super) fn load(&self, operation: Operation, callers: usize, seconds: u32) -> Outcome<Sample> {
+        let probe = self.benchmark(operation, callers, PROBE * callers as u64)?;
+        let requests = probe.per_second * f64::from(seconds);
+        self.benchmark(operation, callers, requests as u64)
+    }
+
+    /// Redis' own load generator, with the same keys and sizes.
+    fn benchmark(&self, operation: Operation, callers: usize, requests: u64) -> Outcome<Sample> {
+        let output = Command::new("redis-benchmark")
+            .arg("-s")
+            .arg(self.folder.path().join("redis.sock"))
+            .args(["-t", operation.name(), "-c", &callers.to_string(), "-n", &requests.to_string()])
+            .args(["-d", &VALUE_BYTES.to_string(), "-r", &KEYS.to_string(), "--csv"])
+            .output()
+            .map_err(|error| format!("redis-benchmark (Debian's package redis-tools): {error}"))?;
+        let text = String::from_utf8(output.stdout)?;
+        // "SET","6734.01","0.144","0.072","0.135","0.239","0.391","1.567": rate, average, least, p50, p95, p99, most.
+        let numbers = text.lines().last().map(|line| {
+            line.split(',')
+                .skip(1)
+                .filter_map(|word| word.trim_matches('"').parse().ok())
+                .collect::<Vec<f64>>()
+        });
+        match numbers.as_deref() {
+            Some(&[per_second, _, _, p50, _, p99, _]) => {
+                Ok(Sample { per_second, p50_us: p50 * 1e3, p99_us: p99 * 1e3 })
+            }
+            _ => Err(format!("redis-benchmark said nothing that can be read:\n{text}").into()),
+        }
+    }
+}
+
+/// Writes of 4 KiB into a file that is there, each synced: as often as this disk does it.
+pub(super) fn disk(seconds: u32) -> Outcome<Sample> {
+    const PAGE: usize = 4 << 10;
+    const PAGES: u64 = 1_000;
+    let folder = tempfile::tempdir()?;
+    let file = File::create(folder.path().join("file"))?;
+    file.write_all_at(&vec![0; PAGE * PAGES as usize], 0)?;
+    file.sync_all()?;
+    let (began, most) = (Instant::now(), Duration::from_secs(seconds.into()));
+    let mut took = Vec::new();
+    let mut page = vec![0; PAGE];
+    while began.elapsed() < most {
+        let write = took.len() as u64;
+        let start = Instant::now();
+        page[..8].copy_from_slice(&write.to_be_bytes());
+        file.write_all_at(&page, write % PAGES * PAGE as u64)?;
+        file.sync_data()?;
+        took.push(start.elapsed());
+    }
+    let per_second = took.len() as f64 / began.elapsed().as_secs_f64();
+    took.sort_unstable();
+    let percentile = |part: usize| took[took.len() * part / 100].as_secs_f64() * 1e6;
+    Ok(Sample { per_second, p50_us: percentile(50), p99_us: percentile(99) })
+}

@@ -1,0 +1,58 @@
+//! What all parts of the suite are told.
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum, value_parser};
+
+use crate::system::Name;
+
+/// Connections of a quick run: enough that requests overlap.
+const QUICK_CONNECTIONS: u32 = 64;
+
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Options {
+    /// Rounds; each measures every system once, in turn. The median is shown [default: 5]
+    #[arg(long, value_parser = value_parser!(u32).range(1..=100))]
+    rounds: Option<u32>,
+    /// Seconds of load per measurement [default: 3]
+    #[arg(long, value_parser = value_parser!(u32).range(1..=600))]
+    seconds: Option<u32>,
+    /// Connections at once [default: those of each part]
+    #[arg(long, value_delimiter = ',', value_parser = value_parser!(u32).range(1..=1_000))]
+    connections: Vec<u32>,
+    /// The systems [default: all]
+    #[arg(long, value_delimiter = ',')]
+    systems: Vec<Name>,
+    /// One short round without a warm-up: shows that everything runs, and measures nothing
+    #[arg(long)]
+    pub(crate) quick: bool,
+    /// A missing tool is an error, not a row SKIPPED
+    #[arg(long)]
+    pub(crate) require: bool,
+    /// Writes the rows to this file too
+    #[arg(long, value_name = "FILE")]
+    pub(crate) json: Option<PathBuf>,
+}
+
+impl Options {
+    pub(crate) fn rounds(&self) -> u32 {
+        self.rounds.unwrap_or(if self.quick { 1 } else { 5 })
+    }
+
+    pub(crate) fn seconds(&self) -> u32 {
+        self.seconds.unwrap_or(if self.quick { 1 } else { 3 })
+    }
+
+    /// The connections that were asked for, or else those of a part.
+    pub(crate) fn connections(&self, of_part: &[u32]) -> Vec<u32> {
+        match (self.connections.is_empty(), self.quick) {
+            (false, _) => self.connections.clone(),
+            (true, true) => vec![QUICK_CONNECTIONS],
+            (true, false) => of_part.to_vec(),
+        }
+    }
+
+    pub(crate) fn systems(&self) -> Vec<Name> {
+        if self.systems.is_empty() { Name::value_variants().to_vec() } else { self.systems.clone() }
+    }
+}

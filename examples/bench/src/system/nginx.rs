@@ -1,0 +1,88 @@
+//! nginx as the proxy of an application on a Unix socket.
+
+use std::{
+    fs,
+    net::{Ipv4Addr, TcpListener, TcpStream},
+    os::unix::fs::MetadataExt,
+    path::Path,
+    process::Command,
+};
+
+use super::{NotStarted, System, application};
+use crate::{
+    Outcome,
+    load::Target,
+    process::{Guard, is_installed},
+};
+
+/// One worker, keep-alive on both sides, no log; bodies of any size, streamed in both directions.
+const CONFIGURATION: &str = "\
+daemon off;
+worker_processes 1;
+error_log stderr crit;
+pid FOLDER/nginx.pid;
+events { worker_connections 2048; }
+http {
+    access_log off;
+    keepalive_requests 100000000;
+    client_max_body_size 0;
+    client_body_temp_path FOLDER/body;
+    proxy_temp_path FOLDER/proxy;
+    fastcgi_temp_path FOLDER/fastcgi;
+    uwsgi_temp_path FOLDER/uwsgi;
+    scgi_temp_path FOLDER/scgi;
+    upstream application {
+        server unix:FOLDER/app.sock;
+        keepalive 256;
+        keepalive_requests 100000000;
+    }
+    server {
+        listen 127.0.0.1:PORT;
+        location / {
+            proxy_pass http://application;
+            proxy_http_version 1.1;
+            proxy_request_buffering off;
+            proxy_set_header Connection \"\";
+            proxy_set_header Host $host;
+            proxy_set_header X-Forwarded-For $remote_addr;
+        }
+    }
+}
+";
+
+pub(crate) fn configuration() -> &'static str {
+    CONFIGURATION
+}
+
+pub(super) fn before_axum() -> Result<System, NotStarted> {
+    require()?;
+    let folder = tempfile::tempdir()?;
+    let (app, _) = application(folder.path())?;
+    let (nginx, target) = start(folder.path())?;
+    Ok(System { target, processes: vec![nginx, app], _folder: Some(folder) })
+}
+
+pub(super) fn require() -> Result<(), NotStarted> {
+    if is_installed("nginx", "-v") {
+        return Ok(());
+    }
+    Err(NotStarted::Missing("nginx is not installed: apt-get install nginx-light".into()))
+}
+
+/// nginx before `app.sock` in this folder.
+pub(super) fn start(folder: &Path) -> Outcome<(Guard, Target)> {
+    let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
+    let folder_name = folder.display().to_string();
+    let mut text = CONFIGURATION.replace("FOLDER", &folder_name).replace("PORT", &port.to_string());
+    if fs::metadata("/proc/self")?.uid() == 0 {
+        // Else its worker gives root up, and may not enter the folder of the socket.
+        text.insert_str(0, "user root;\n");
+    }
+    let path = folder.join("nginx.conf");
+    fs::write(&path, text)?;
+    let mut nginx = Guard::spawn(Command::new("nginx").arg("-c").arg(&path).args(["-e", "stderr"]))?;
+    let authority = format!("127.0.0.1:{port}");
+    // It says nothing when it accepts.
+    nginx.wait_until(|| TcpStream::connect(&authority).is_ok())?;
+    Ok((nginx, Target { authority, prefix: String::new(), header: None }))
+}
