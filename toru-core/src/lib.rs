@@ -46,6 +46,7 @@
 //! | set folders, times and bounds | [`Config`], [`RestartPolicy`] |
 //! | forward requests, and say who asks | [`PluginService`], [`http::Identity`], [`http::Caller`] |
 //! | keep values, events or the enabled state elsewhere | [`store`], [`supervisor::Builder`] |
+//! | serve the files of plugins' frontends | [`PluginSupervisor::frontend`] |
 //! | be told what happens to plugins | [`event::EventHook`] |
 //! | read what plugins have logged | [`PluginSupervisor::logs`], [`log`] |
 //! | speak the protocol, or write a plugin | [`api`] |
@@ -64,6 +65,8 @@ compile_error!("Toru supports Linux only so far: it needs process groups, pidfds
 pub mod config;
 pub mod discovery;
 pub mod event;
+mod file_identity;
+pub mod frontend;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
 pub mod fuzzing;

@@ -34,10 +34,12 @@ mod api;
 mod app;
 mod front;
 mod limits;
+mod linger;
 mod page;
 mod problem;
 mod server;
+mod wire;
 
-pub use access::{AdminToken, TokenError};
+pub use access::{AdminToken, NetworkError, ProxyNetwork, TokenError};
 pub use limits::Limits;
 pub use server::{BindError, Server, ServerBuilder};

@@ -20,6 +20,10 @@ use crate::{config::Config, lanes::Lease, routes::Routes};
 /// The path is taken relative to the mount: [`at`](Self::at) strips a prefix, [`nested_at`](Self::nested_at) is for a router that has
 /// stripped it. The request extensions [`Caller`](super::Caller) and [`Identity`](super::Identity) become headers for the plugin.
 ///
+/// An upgrade, such as to WebSocket, is offered to the plugin where the client's connection can go on after a 101: by hyper's `OnUpgrade` in the
+/// request's extensions (a server `with_upgrades`, as `axum::serve` is; both connections are then joined by a task of the current runtime), or by the embedder
+/// itself, which says so by [`UpgradeSupport`](super::UpgradeSupport) and takes the [`PluginTunnel`](super::PluginTunnel) from the answer.
+///
 /// It never fails and is always ready: what goes wrong is an answer in `application/problem+json`. Dropping the future, or the answer's
 /// body, cancels the request at the plugin.
 #[derive(Debug, Clone)]

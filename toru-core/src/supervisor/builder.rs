@@ -215,6 +215,7 @@ impl Builder {
             logs,
             spawner: Spawner::new().map_err(io_error)?,
             prober: Prober::default(),
+            digests: Arc::default(),
             registrar: Registrar::start(routes.clone()),
             lanes: Lanes::new(runtime),
             preparing: Semaphore::new(PREPARED_AT_ONCE),

@@ -18,6 +18,7 @@ use crate::{
     config::Config,
     discovery::Prober,
     event::{EventBus, EventType},
+    frontend::Digests,
     lanes::Lanes,
     link::HostService,
     log::Logs,
@@ -44,6 +45,8 @@ pub(super) struct Host {
     pub(super) logs: Logs,
     pub(super) spawner: Spawner,
     pub(super) prober: Prober,
+    /// Of all frontends' files.
+    pub(super) digests: Arc<Digests>,
     pub(super) registrar: Registrar,
     pub(super) lanes: Lanes,
     /// Bounds how many plugins' files are looked at at once.

@@ -47,6 +47,7 @@ use toru_plugin_api::message::kv::{KvAnswer, KvError, KvErrorCode, KvOp};
 use crate::{
     config::Config,
     discovery::{self, Candidate, Found},
+    frontend::Frontend,
     http::PluginService,
     lanes::{Lease, MAX_LANES},
     log::{LogQuery, LogRecord},
@@ -308,10 +309,19 @@ impl PluginSupervisor {
         self.inner.host.logs.plugin(id).query(query).await
     }
 
-    /// The plugin's frontend bundle: an absolute path that was checked to lie inside its folder.
+    /// The plugin's frontend bundle: an absolute path that was checked to lie inside its folder. Where the frontend is a folder, ask
+    /// [`frontend`](Self::frontend) for `bundle.js`.
     #[must_use]
     pub fn bundle(&self, id: &str) -> Option<PathBuf> {
-        self.published(id)?.bundle.map(|path| host::absolute(&path))
+        self.published(id)?.frontend.bundle.map(|path| host::absolute(&path))
+    }
+
+    /// The plugin's frontend, where that is a folder (`frontend = "dist/"`): it answers for the files, whether or not the plugin
+    /// runs. `None` for a plugin that is disabled or has none.
+    #[must_use]
+    pub fn frontend(&self, id: &str) -> Option<Frontend> {
+        let published = self.published(id).filter(|published| published.status.enabled)?;
+        Some(Frontend::new(published.frontend.folder?, self.inner.host.digests.clone()))
     }
 
     /// The instance id.

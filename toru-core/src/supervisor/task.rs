@@ -1,7 +1,7 @@
 //! The task that owns one plugin: it tells the machine what happened, does what the machine answers, and publishes the
 //! status. Nobody else touches the plugin's process; a task that is dropped kills it.
 
-use std::{future::pending, path::PathBuf, sync::Arc, time::Instant};
+use std::{future::pending, sync::Arc, time::Instant};
 
 use serde_json::Map;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -19,7 +19,7 @@ use super::{
     work::{Work, WorkNews},
 };
 use crate::{
-    discovery::{Definition, Found},
+    discovery::{Definition, Found, FrontendFiles},
     event::EventType,
     link::Link,
     process::Exit,
@@ -42,7 +42,7 @@ pub(super) struct Published {
     pub(super) status: PluginStatus,
     /// While it runs.
     pub(super) link: Option<Link>,
-    pub(super) bundle: Option<PathBuf>,
+    pub(super) frontend: FrontendFiles,
 }
 
 /// The facade's ends of a plugin's task.
@@ -108,8 +108,11 @@ impl Task {
             Found::Plugin(definition) => Some(definition.clone()),
             Found::Binary(_) | Found::Problem(_) => None,
         };
-        let first =
-            Published { status: PluginStatus::unknown(&id, wish == Wish::Up), link: None, bundle: None };
+        let first = Published {
+            status: PluginStatus::unknown(&id, wish == Wish::Up),
+            link: None,
+            frontend: FrontendFiles::default(),
+        };
         let (published, receiver) = watch::channel(first);
         let task = Self {
             host,
@@ -373,8 +376,9 @@ impl Task {
             (StateName::Running, Some(live)) => live.links().first().cloned(),
             _ => None,
         };
-        let bundle = self.definition.as_ref().and_then(|definition| definition.bundle.clone());
-        self.published.send_replace(Published { status: self.status(), link, bundle });
+        let frontend = self.definition.as_ref().map(|definition| definition.frontend.clone());
+        let frontend = frontend.unwrap_or_default();
+        self.published.send_replace(Published { status: self.status(), link, frontend });
     }
 
     fn status(&self) -> PluginStatus {
@@ -424,8 +428,8 @@ impl Drop for Task {
                 stderr_tail: None,
             });
         }
-        let bundle = self.published.borrow().bundle.clone();
-        self.published.send_replace(Published { status, link: None, bundle });
+        let frontend = self.published.borrow().frontend.clone();
+        self.published.send_replace(Published { status, link: None, frontend });
     }
 }
 

@@ -15,6 +15,7 @@ use super::places::Places;
 use crate::{
     front::{Connection, Front},
     limits::Limits,
+    wire::Strict,
 };
 
 /// What hyper may hold of one connection in each direction: a head, and some chunks of a body. Its own default is 400 KiB.
@@ -143,6 +144,7 @@ async fn serve(
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "TCP_NODELAY was not set");
     }
+    let stream = Strict::new(stream, limits.head_bytes, connection.upgrade_offer());
     let requests = connection.clone();
     let service = service_fn(move |request| {
         let connection = requests.clone();

@@ -38,10 +38,29 @@ pub(crate) struct TestHost {
 impl TestHost {
     /// A host whose one plugin `tell` tells what it was sent, and runs.
     pub(crate) async fn with_plugin() -> Self {
-        let host = Self::start(Limits::default(), |plugins| add_plugin(plugins, "tell")).await;
+        Self::behind(None).await
+    }
+
+    /// As `with_plugin`, behind a proxy in this network.
+    pub(crate) async fn behind(proxy: Option<&str>) -> Self {
+        let trust = |builder: ServerBuilder| match proxy {
+            Some(network) => builder.trusted_proxy(network.parse().unwrap()),
+            None => builder,
+        };
+        let host = Self::serve(RestartPolicy::default(), trust, |plugins| add_plugin(plugins, "tell")).await;
         let running = host.supervisor.wait_until("tell", |status| status.running);
         let status = within(running).await.unwrap();
         assert_eq!(status.state, StateName::Running);
+        host
+    }
+
+    /// A host with `hello-python`, a plugin that takes streams.
+    pub(crate) async fn with_streams() -> Self {
+        let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/hello-plugin-python");
+        let host =
+            Self::start(Limits::default(), |plugins| copy_folder(&example, &plugins.join("hello-python")))
+                .await;
+        within(host.supervisor.wait_until("hello-python", |status| status.running)).await.unwrap();
         host
     }
 
@@ -155,6 +174,18 @@ impl TestHost {
             String::from_utf8_lossy(&answer).into_owned()
         })
         .await
+    }
+}
+
+fn copy_folder(from: &Path, to: &Path) {
+    fs::create_dir(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let (path, copy) = entry.map(|entry| (entry.path(), to.join(entry.file_name()))).unwrap();
+        if path.is_dir() {
+            copy_folder(&path, &copy);
+        } else {
+            fs::copy(&path, &copy).unwrap();
+        }
     }
 }
 

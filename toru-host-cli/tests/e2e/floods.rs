@@ -1,11 +1,14 @@
-//! Clients and plugins that take more than their share, on a real host. The counts are small by default; `TORU_WRAPPED` and
-//! `TORU_CANCELLED` make them those of docs/RELIABILITY.md.
+//! Clients and plugins that take more than their share, on a real host. The counts are small by default; `TORU_WRAPPED`, `TORU_CANCELLED`
+//! and `TORU_FAIR_ROUNDS` make them those of docs/RELIABILITY.md.
 
-use std::net::SocketAddr;
+use std::{
+    io,
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
 
 use http::Method;
 use http_body_util::BodyExt;
-use serde_json::json;
 use tokio::{io::AsyncWriteExt, net::TcpStream, process::Command, sync::mpsc, task::JoinSet};
 
 use crate::{
@@ -56,7 +59,7 @@ async fn the_numbers_of_streams_wrap_under_load_without_a_lost_request() {
             for number in 0..requests {
                 // Inline bodies, and such as go in DATA.
                 let size = if number % 8 == 0 { 100_000 } else { 10 };
-                let body = format!("{client} {number:>size$}");
+                let body = format!("{client} {number} {}", ".".repeat(size));
                 let answer = within(connection.try_post("/api/plugins/route/gauge/echo", body.clone()));
                 let answer = answer.await.unwrap();
                 assert!(
@@ -80,41 +83,56 @@ const FAST_BYTES: usize = 64 << 10;
 /// More than all buffers between the plugin and a client that does not read.
 const SLOW_BYTES: usize = 32 << 20;
 
-#[tokio::test]
-async fn a_slow_reader_among_200_fast_ones_holds_up_none_of_them() {
-    let (_place, host) = host_with_gauges(&["gauge"]).await;
-    let mut slow = Connection::open(host.address()).await;
-    let request = slow.request(Method::GET, &format!("/api/plugins/route/gauge/bytes?{SLOW_BYTES}"));
-    let mut unread = within(slow.try_begin(request)).await.unwrap().into_body();
-    // It has begun, and stops.
-    let mut read = within(unread.frame()).await.unwrap().unwrap().into_data().unwrap().len();
-
-    let mut fast = JoinSet::new();
+/// All fast clients ask and read, at once. Gives the 99th percentile of the times that their requests took.
+async fn fast_clients(address: SocketAddr) -> Duration {
+    let mut clients = JoinSet::new();
     for _ in 0..FAST_CLIENTS {
-        let mut connection = Connection::open(host.address()).await;
-        fast.spawn(async move {
+        let mut connection = Connection::open(address).await;
+        clients.spawn(async move {
+            let mut times = Vec::new();
             for _ in 0..FAST_REQUESTS {
+                let began = Instant::now();
                 let path = format!("/api/plugins/route/gauge/bytes?{FAST_BYTES}");
                 let answer = within(connection.try_get(&path)).await.unwrap();
                 assert_eq!((answer.status.as_u16(), answer.body.len()), (200, FAST_BYTES));
+                times.push(began.elapsed());
             }
+            times
         });
     }
-    let mut done = 0;
-    while let Some(client) = fast.join_next().await {
-        client.unwrap();
-        done += 1;
-    }
-    assert_eq!(done, FAST_CLIENTS, "all are served while one has stopped");
+    let mut times = clients.join_all().await.concat();
+    assert_eq!(times.len(), (FAST_CLIENTS * FAST_REQUESTS) as usize, "all are served");
+    times.sort();
+    times[times.len() * 99 / 100]
+}
 
-    while let Some(frame) = within(unread.frame()).await {
-        read += frame.unwrap().into_data().unwrap().len();
+#[tokio::test]
+async fn a_slow_reader_among_200_fast_ones_holds_up_none_of_them() {
+    let (_place, host) = host_with_gauges(&["gauge"]).await;
+    fast_clients(host.address()).await;
+    let mut ratios = Vec::new();
+    for _ in 0..times("TORU_FAIR_ROUNDS", 1) {
+        let alone = fast_clients(host.address()).await;
+
+        let mut slow = Connection::open(host.address()).await;
+        let request = slow.request(Method::GET, &format!("/api/plugins/route/gauge/bytes?{SLOW_BYTES}"));
+        let mut unread = within(slow.try_begin(request)).await.unwrap().into_body();
+        // It has begun, and stops while all the others are served.
+        let mut read = within(unread.frame()).await.unwrap().unwrap().into_data().unwrap().len();
+        let beside = fast_clients(host.address()).await;
+        ratios.push(beside.as_secs_f64() / alone.as_secs_f64());
+
+        while let Some(frame) = within(unread.frame()).await {
+            read += frame.unwrap().into_data().unwrap().len();
+        }
+        assert_eq!(read, SLOW_BYTES, "who has waited gets the rest");
     }
-    assert_eq!(read, SLOW_BYTES, "who has waited gets the rest");
+    ratios.sort_by(f64::total_cmp);
+    println!("p99 of fast clients beside a slow reader, to that without: {:.2}", ratios[ratios.len() / 2]);
     assert_eq!(host.stop().await.code(), Some(0));
 }
 
-/// All that may run at once in the plugin.
+/// The requests without an answer's head that a plugin has at once.
 const ALL_PLACES: u32 = 128;
 
 #[tokio::test]
@@ -141,21 +159,15 @@ async fn requests_opened_and_cancelled_by_clients_leave_memory_and_places_as_the
     println!("requests opened and cancelled by clients: the host's memory grew by {growth} KiB");
     assert!(growth <= 16 * MIB, "{growth} KiB");
 
-    // Every place is free again: so many requests run at once.
+    // Every place is free again: so many requests run at once, and the one that sees them has the last.
     let mut holding = JoinSet::new();
-    for _ in 0..ALL_PLACES {
+    for _ in 1..ALL_PLACES {
         let mut connection = Connection::open(host.address()).await;
-        holding.spawn(async move { connection.try_get("/api/plugins/route/gauge/hold").await.unwrap() });
+        holding.spawn(async move { connection.try_get("/api/plugins/route/gauge/hold").await });
     }
-    let mut admin = Connection::open(host.address()).await;
-    let all_run = json!({"action": "get", "key": ALL_PLACES.to_string()}).to_string();
-    let held = within(admin.try_post("/api/plugins/gauge/kv", all_run)).await.unwrap();
-    assert_eq!(held.json()["value"], ALL_PLACES.to_string());
-    let release = json!({"action": "set", "key": "release", "value": ""}).to_string();
-    assert_eq!(within(admin.try_post("/api/plugins/gauge/kv", release)).await.unwrap().status, 200);
-    while let Some(answer) = within(holding.join_next()).await {
-        assert_eq!(answer.unwrap().status, 200);
-    }
+    let seen = client.ask(&format!("/gauge/seen?running={}", ALL_PLACES - 1)).await;
+    assert!(seen.starts_with(&format!(r#"{{"running":{},"#, ALL_PLACES - 1)), "{seen}");
+    drop(holding);
     assert_eq!(host.stop().await.code(), Some(0));
 }
 
@@ -163,18 +175,20 @@ const UPLOADS: u32 = 200;
 const UPLOAD_BYTES: usize = 64 << 20;
 const NEIGHBOURLY_REQUESTS: u32 = 1_000;
 
-/// A client that sends 64 MiB as fast as they are taken. Tells once what it has sent first was.
-async fn upload(address: SocketAddr, begun: mpsc::Sender<()>) {
-    let mut stream = TcpStream::connect(address).await.unwrap();
+/// A client that sends 64 MiB as fast as they are taken, and tells when the first are. An error when the host has closed the
+/// connection: only 128 uploads run at once, and the others wait for 5 s.
+async fn upload(address: SocketAddr, begun: mpsc::Sender<()>) -> io::Result<()> {
+    let mut stream = TcpStream::connect(address).await?;
     let head = format!(
         "POST /api/plugins/route/deaf/echo HTTP/1.1\r\nhost: {address}\r\nauthorization: Bearer {TOKEN}\r\ncontent-length: {UPLOAD_BYTES}\r\n\r\n"
     );
-    stream.write_all(head.as_bytes()).await.unwrap();
+    stream.write_all(head.as_bytes()).await?;
     let chunk = [b'x'; 64 << 10];
     for _ in 0..UPLOAD_BYTES / chunk.len() {
-        stream.write_all(&chunk).await.unwrap();
+        stream.write_all(&chunk).await?;
         let _ = begun.try_send(());
     }
+    Ok(())
 }
 
 #[tokio::test]
@@ -199,8 +213,10 @@ async fn a_plugin_that_reads_nothing_of_200_uploads_costs_its_host_at_most_48_mi
     let growth = memory.growth_kib();
     println!("{UPLOADS} uploads that nobody reads: the host's memory grew by {growth} KiB");
     assert!(growth <= 48 * MIB, "{growth} KiB");
-    assert_eq!(uploads.len(), UPLOADS as usize);
-    assert!(uploads.try_join_next().is_none(), "no upload has ended");
+    while let Some(ended) = uploads.try_join_next() {
+        assert!(ended.unwrap().is_err(), "no upload was taken whole");
+    }
+    assert!(!uploads.is_empty(), "those that run go on");
     drop(uploads);
     processes::kill(deaf);
     assert_eq!(host.stop().await.code(), Some(0));

@@ -24,7 +24,7 @@ use crate::{
 const CLIENTS: usize = 1_000;
 
 /// Room for both ends of all connections.
-fn raise_descriptor_limit() {
+pub(crate) fn raise_descriptor_limit() {
     let limit = getrlimit(Resource::Nofile);
     setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum }).unwrap();
 }
