@@ -108,6 +108,9 @@ pub struct Config {
     pub event_days: u32,
     /// How failures are retried; a value of this type is valid.
     pub restart: RestartPolicy,
+    /// A setting of tests: the host's streams on each link are numbered from here on, so that the numbers wrap soon.
+    #[doc(hidden)]
+    pub stream_numbers_after: Option<u32>,
 }
 
 /// A setting that makes no sense: which, and what it may be.
@@ -150,6 +153,7 @@ impl Config {
             log_keep: LOG_KEEP,
             event_days: EVENT_DAYS,
             restart: RestartPolicy::default(),
+            stream_numbers_after: None,
         }
     }
 

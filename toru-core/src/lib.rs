@@ -46,6 +46,7 @@
 //! | set folders, times and bounds | [`Config`], [`RestartPolicy`] |
 //! | forward requests, and say who asks | [`PluginService`], [`http::Identity`], [`http::Caller`] |
 //! | keep values, events or the enabled state elsewhere | [`store`], [`supervisor::Builder`] |
+//! | serve the files of plugins' frontends | [`PluginSupervisor::frontend`] |
 //! | be told what happens to plugins | [`event::EventHook`] |
 //! | read what plugins have logged | [`PluginSupervisor::logs`], [`log`] |
 //! | speak the protocol, or write a plugin | [`api`] |
@@ -64,11 +65,14 @@ compile_error!("Toru supports Linux only so far: it needs process groups, pidfds
 pub mod config;
 pub mod discovery;
 pub mod event;
+mod file_identity;
+pub mod frontend;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
 pub mod fuzzing;
 pub mod http;
 pub mod instance;
+mod lanes;
 mod link;
 pub mod log;
 /// For the tests that need a process of their own; no part of the promise of this crate.
@@ -80,5 +84,6 @@ pub mod supervisor;
 
 pub use config::Config;
 pub use http::PluginService;
+pub use lanes::MAX_LANES;
 pub use supervisor::{PluginSupervisor, RestartPolicy, RestartPolicyError, RestartSettings, SupervisorError};
 pub use toru_plugin_api as api;

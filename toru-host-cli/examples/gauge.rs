@@ -7,6 +7,8 @@
 //! | `GET /hold` | a text once `release` was set |
 //! | `GET /seen` | `{"running", "most", "left"}` of the requests above |
 //! | `GET /seen?running=N`, `?left=N` | the same once there are so many |
+//! | `POST /echo` | the body, collected |
+//! | `GET /bytes?N` | so many bytes, as they are taken |
 //! | `GET /twice` | the values of `x-twice` as they came, and two cookies |
 //!
 //! The host reaches it past its requests, by `handle_kv`: a get of `N` waits until so many run, a set of `release` lets those
@@ -14,16 +16,19 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use tokio::sync::watch;
 use toru_plugin_api::{
-    HttpRequest, HttpResponse, KvOp, PluginContext, PluginError, PluginMetadata, PluginResult, ServeError,
-    ToruPlugin, async_trait,
-    http::{HeaderValue, header},
+    Body, HttpRequest, HttpResponse, KvOp, PluginContext, PluginError, PluginMetadata, PluginResult,
+    ServeError, ToruPlugin, async_trait,
+    http::{HeaderValue, StatusCode, header},
     message::kv::KvAnswer,
     serve,
 };
 
 const WAIT: Duration = Duration::from_millis(100);
+const MOST_ECHOED: usize = 1 << 20;
+static CHUNK: Bytes = Bytes::from_static(&[b'.'; 64 << 10]);
 
 #[derive(Debug, Clone, Copy, Default)]
 struct Seen {
@@ -105,6 +110,21 @@ fn parse(number: &str) -> PluginResult<usize> {
     number.parse().map_err(|_| PluginError::BadRequest(format!("{number:?} is no number")))
 }
 
+/// A streamed body of so many bytes.
+fn bytes(mut left: usize) -> PluginResult<HttpResponse> {
+    let (sender, body) = Body::channel();
+    tokio::spawn(async move {
+        while left > 0 {
+            let piece = CHUNK.slice(..left.min(CHUNK.len()));
+            left -= piece.len();
+            if sender.send(piece).await.is_err() {
+                return;
+            }
+        }
+    });
+    Ok(HttpResponse::new(StatusCode::OK, body))
+}
+
 fn twice(request: &HttpRequest) -> HttpResponse {
     let values = request.headers().get_all("x-twice").iter();
     let values: Vec<_> = values.map(|value| String::from_utf8_lossy(value.as_bytes())).collect();
@@ -127,6 +147,8 @@ impl ToruPlugin for Gauge {
             "/hold" => Ok(self.hold().await),
             "/seen" => self.seen(request.query()).await,
             "/twice" => Ok(twice(&request)),
+            "/echo" => Ok(HttpResponse::bytes(request.bytes(MOST_ECHOED).await?)),
+            "/bytes" => bytes(parse(request.query().unwrap_or_default())?),
             path => Err(PluginError::NotFound(format!("there is nothing at {path}"))),
         }
     }

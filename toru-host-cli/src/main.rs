@@ -18,6 +18,7 @@ mod solo;
 use std::{io, process::ExitCode, time::Duration};
 
 use clap::Parser;
+use mimalloc::MiMalloc;
 use tokio::runtime::Runtime;
 use tracing_subscriber::EnvFilter;
 
@@ -28,6 +29,10 @@ use crate::{
 
 /// What a second signal leaves to threads that still read or write a file; the process ends with or without them.
 const LAST_WAIT: Duration = Duration::from_millis(200);
+
+/// A request allocates some dozen small pieces, and frees them on the same thread: see docs/BENCHMARKS.md for what this is worth.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 fn main() -> ExitCode {
     let args = Args::parse();
@@ -52,7 +57,7 @@ fn run(command: Command) -> Result<(), Failure> {
     done
 }
 
-/// One thread for sockets on both sides: a request that wakes no other thread costs half as much.
+/// One thread for what is no request: supervision, signals, a command's own work. Servers have threads of their own.
 fn runtime() -> Result<Runtime, Failure> {
     tokio::runtime::Builder::new_current_thread()
         .enable_all()

@@ -60,7 +60,7 @@ pub use metadata::{Manifest, PluginMetadata};
 pub use plugin::testing;
 #[cfg(feature = "plugin")]
 pub use plugin::{
-    Body, BodySender, HostClient, HostError, HttpRequest, HttpResponse, KvBatch, KvKeys, KvOp, KvPage,
-    PluginContext, PluginError, PluginKvStore, PluginResult, ServeError, ToruPlugin, Upgrade, Upgraded,
-    serve, serve_service,
+    Body, BodySender, Caller, HostClient, HostError, HttpRequest, HttpResponse, KvBatch, KvKeys, KvOp,
+    KvPage, PluginContext, PluginError, PluginKvStore, PluginResult, ServeError, ToruPlugin, Upgrade,
+    Upgraded, serve, serve_service,
 };

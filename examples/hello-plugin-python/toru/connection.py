@@ -133,7 +133,11 @@ class Connection:
             return self.ignore_forgotten(number)
         if stream.sending != ENDED:
             self.force(encode(Reset(number, DONE)))
-        self.cut(stream, code)
+        if stream.is_tunnel and stream.receiving == ENDED:
+            # What the host sent is whole; it wants no more of this side.
+            stream.unsent.clear()
+        else:
+            self.cut(stream, code)
         stream.sending = stream.receiving = ENDED
         self.forget_if_over(stream)
 
@@ -244,6 +248,7 @@ class Connection:
         head = {"action": "response", "status": status, "headers": headers}
         if body is None:
             return self.answer(stream, self.head_frame(stream, head))
+        stream.is_tunnel = body == "tunnel"
         if body in ("stream", "tunnel"):
             return self.begin(stream, {**head, "body_stream": True} if body == "stream" else head)
         frame = self.inline_frame(stream, head, body)

@@ -3,7 +3,6 @@
 import asyncio
 import os
 import signal
-import socket
 import sys
 import traceback
 
@@ -12,6 +11,7 @@ from .frames import CANCELLED, INTERNAL, TIMED_OUT, ProtocolError
 from .heads import MAX_INLINE, SWITCHING_PROTOCOLS
 from .messages import KvError
 from .plugin import Body, Plugin, Refused, Request, as_bytes
+from .sockets import host_socket
 from .stream import ENDED, HEAD_DUE, StreamEnded
 
 KV_TIMEOUT = 5.0  # seconds
@@ -270,21 +270,19 @@ def run(handler, start=None, kv=None):
     `action`, `key` and, for set, `value`, and gives the value or None. All of them share one event loop: what
     blocks belongs into `asyncio.to_thread`.
     """
-    if "TORU_PLUGIN_FD" not in os.environ:
-        sys.exit("this is a Toru plugin: start it by `toru dev .` in its folder")
-    link = socket.socket(fileno=int(os.environ["TORU_PLUGIN_FD"]))
+    link, is_attached = host_socket()
     link.set_inheritable(False)
     link.setblocking(False)
-    if not asyncio.run(serve(link, handler, start, kv)):
+    if not asyncio.run(serve(link, handler, start, kv, is_attached)):
         sys.exit(1)
 
 
-async def serve(link, handler, start, kv):
-    """Whether the link ended in good order."""
+async def serve(link, handler, start, kv, is_attached=False):
+    """Whether the link ended in good order. The end of one that a developer has attached is none of a failure."""
     driver = Driver(handler, start, kv)
     await driver.loop.create_connection(lambda: driver, sock=link)
     in_order = await driver.ended
-    if not in_order:
+    if not in_order and not is_attached:
         end_group()
     return driver.connection.phase != "refused"
 

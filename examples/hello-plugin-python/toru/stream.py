@@ -26,7 +26,7 @@ class Stream:
         self.cut = False  # what came of the body is not all
         self.reset_sent = False  # this side gave up, and waits for the peer's end
         self.muted = False  # the handler is not told of the stream any more
-        self.offers_upgrade, self.is_kv, self.in_work = False, False, 0
+        self.offers_upgrade, self.is_tunnel, self.is_kv, self.in_work = False, False, False, 0
 
     def is_over(self):
         return self.sending == self.receiving == ENDED

@@ -117,8 +117,8 @@ impl Pair {
             Side::Host => &self.host,
             Side::Plugin => &self.plugin,
         };
-        let exchanges =
-            self.model.exchanges.iter().filter(|_| side == Side::Host).map(|exchange| exchange.id);
+        let exchanges = self.model.exchanges.iter().filter(|exchange| exchange.by == side);
+        let exchanges = exchanges.map(|exchange| exchange.id);
         let calls = self.model.calls.iter().filter(|call| call.by == side).map(|call| call.id);
         exchanges.chain(calls).filter(|&id| end.stream(id).is_some()).count()
     }

@@ -10,15 +10,13 @@ use toru_plugin_api::{Manifest, PluginMetadata, metadata::Dev};
 
 use super::{
     Definition, Problem,
+    frontend::FrontendFiles,
     safety::{read_small_file, refuse_writable, resolve_inside},
 };
 use crate::process::Program;
 
 /// The file that makes a folder a plugin.
 pub(super) const MANIFEST: &str = "plugin.toml";
-/// Where a bundle lies that the metadata does not name.
-const BUNDLES: [&str; 2] = ["bundle.js", "frontend/bundle.js"];
-
 /// Reads a folder of the plugins folder, which is resolved already. Everything that is executed or served is
 /// held against the rules on links and permissions.
 pub(super) fn read_installed(plugins_dir: &Path, id: &str, folder: &Path) -> Result<Definition, Problem> {
@@ -33,11 +31,12 @@ pub(super) fn read_installed(plugins_dir: &Path, id: &str, folder: &Path) -> Res
     for argument in manifest.exec.iter().skip(1).filter(|argument| names_file(folder, argument)) {
         refuse_writable(folder, &resolve_inside(folder, &folder.join(argument))?)?;
     }
-    let definition = define(folder, manifest.metadata, &manifest.exec)?;
-    for file in definition.bundle.iter().chain([&definition.program.path]) {
+    let mut definition = define(folder, manifest.metadata, &manifest.exec)?;
+    definition.frontend = definition.frontend.installed();
+    for file in definition.frontend.paths().chain([definition.program.path.clone()]) {
         // A bare name is looked up in PATH at the start, and a missing program is told there.
         if file.starts_with(folder) && file.exists() {
-            refuse_writable(folder, file)?;
+            refuse_writable(folder, &file)?;
         }
     }
     Ok(definition)
@@ -82,12 +81,12 @@ fn define(folder: &Path, metadata: PluginMetadata, exec: &[String]) -> Result<De
         Some(inside) => resolve_program(folder, &folder.join(inside))?,
         None => PathBuf::from(&exec[0]),
     };
-    let bundle = find_bundle(folder, &metadata)?;
+    let frontend = FrontendFiles::find(folder, &metadata)?;
     Ok(Definition {
         metadata,
         program: Program { path, args: arguments(exec) },
         cwd: folder.to_owned(),
-        bundle,
+        frontend,
     })
 }
 
@@ -117,30 +116,4 @@ fn names_file(folder: &Path, argument: &str) -> bool {
     let path = Path::new(argument);
     let inside = path.components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir));
     inside && !argument.is_empty() && folder.join(path).symlink_metadata().is_ok_and(|found| !found.is_dir())
-}
-
-/// The frontend bundle of a plugin whose files lie in this folder. Absent is no error: a plugin may have none.
-pub(super) fn find_bundle(folder: &Path, metadata: &PluginMetadata) -> Result<Option<PathBuf>, Problem> {
-    let named = metadata.frontend().map(|frontend| vec![frontend]);
-    for name in named.unwrap_or_else(|| BUNDLES.to_vec()) {
-        let path = folder.join(name);
-        match path.symlink_metadata() {
-            Err(error) if is_absent(&error) => {}
-            Err(error) => return Err(Problem::unreadable(&path, &error)),
-            Ok(_) => {
-                let bundle = resolve_inside(folder, &path)?;
-                if bundle.is_file() {
-                    return Ok(Some(bundle));
-                }
-            }
-        }
-    }
-    if let Some(frontend) = metadata.frontend() {
-        let (id, folder) = (metadata.id(), folder.display());
-        tracing::warn!(
-            plugin = id,
-            "the frontend {frontend:?} is not in {folder}: build it, the plugin runs without"
-        );
-    }
-    Ok(None)
 }

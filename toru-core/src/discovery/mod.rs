@@ -14,6 +14,7 @@ use toru_plugin_api::PluginMetadata;
 use crate::process::Program;
 
 mod folder;
+mod frontend;
 mod probe;
 mod safety;
 mod scan;
@@ -22,6 +23,7 @@ mod settings;
 mod tests;
 
 pub use folder::read_source_dir;
+pub use frontend::FrontendFiles;
 pub use probe::Prober;
 pub use scan::scan;
 pub use settings::config_for;
@@ -57,8 +59,8 @@ pub struct Definition {
     pub program: Program,
     /// Where to execute it.
     pub cwd: PathBuf,
-    /// Its frontend bundle, if the file is there.
-    pub bundle: Option<PathBuf>,
+    /// What it brings for browsers.
+    pub frontend: FrontendFiles,
 }
 
 /// Why a candidate cannot run; shown as the `reason` of a failed plugin.

@@ -3,7 +3,6 @@
 use std::{
     collections::HashMap,
     io,
-    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
 };
@@ -16,44 +15,22 @@ use toru_plugin_api::PluginMetadata;
 
 use super::{
     Definition, Problem,
-    folder::find_bundle,
+    frontend::FrontendFiles,
     safety::{refuse_writable, resolve_inside},
 };
 use crate::{
     config::Config,
+    file_identity::FileIdentity,
     process::{Exit, Launch, Process, Program, Spawner, clean_environment},
 };
 
 /// How much of the end of stderr is kept for the operator: a Python traceback fits.
 const STDERR_TAIL: usize = 4 << 10;
 
-/// What makes two looks at a path see the same file with the same content.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Identity {
-    device: u64,
-    inode: u64,
-    size: u64,
-    modified: (i64, i64),
-    changed: (i64, i64),
-}
-
-impl Identity {
-    fn of(path: &Path) -> io::Result<Self> {
-        let metadata = path.metadata()?;
-        Ok(Self {
-            device: metadata.dev(),
-            inode: metadata.ino(),
-            size: metadata.size(),
-            modified: (metadata.mtime(), metadata.mtime_nsec()),
-            changed: (metadata.ctime(), metadata.ctime_nsec()),
-        })
-    }
-}
-
 /// Asks binaries for their metadata; answers are kept by file identity (device, inode, size, mtime, ctime), one a path.
 #[derive(Debug, Default)]
 pub struct Prober {
-    answers: Mutex<HashMap<PathBuf, (Identity, PluginMetadata)>>,
+    answers: Mutex<HashMap<PathBuf, (FileIdentity, PluginMetadata)>>,
 }
 
 impl Prober {
@@ -70,13 +47,13 @@ impl Prober {
         path: &Path,
     ) -> Result<Arc<Definition>, Problem> {
         let unreadable = |error| Problem::unreadable(path, &error);
-        let before = Identity::of(path).map_err(unreadable)?;
+        let before = identity_of(path).map_err(unreadable)?;
         let metadata = match self.known(path, before) {
             Some(metadata) => metadata,
             None => {
                 let metadata = ask(spawner, config, path).await?;
                 // An answer of a file that was replaced meanwhile is nobody's.
-                if Identity::of(path).map_err(unreadable)? == before {
+                if identity_of(path).map_err(unreadable)? == before {
                     self.remember(path, before, &metadata);
                 }
                 metadata
@@ -88,32 +65,36 @@ impl Prober {
         define(path, metadata).map(Arc::new)
     }
 
-    fn known(&self, path: &Path, identity: Identity) -> Option<PluginMetadata> {
+    fn known(&self, path: &Path, identity: FileIdentity) -> Option<PluginMetadata> {
         let answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
         let (known, metadata) = answers.get(path)?;
         (*known == identity).then(|| metadata.clone())
     }
 
-    fn remember(&self, path: &Path, identity: Identity, metadata: &PluginMetadata) {
+    fn remember(&self, path: &Path, identity: FileIdentity, metadata: &PluginMetadata) {
         let mut answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
         answers.insert(path.to_owned(), (identity, metadata.clone()));
     }
+}
+
+fn identity_of(path: &Path) -> io::Result<FileIdentity> {
+    path.metadata().map(|metadata| FileIdentity::of(&metadata))
 }
 
 /// A binary runs in the plugins folder; its files lie in the folder of its id beside it.
 fn define(path: &Path, metadata: PluginMetadata) -> Result<Definition, Problem> {
     let plugins_dir = path.parent().expect("a binary lies in the plugins folder");
     let folder = plugins_dir.join(metadata.id());
-    let bundle = if folder.is_dir() {
+    let files = if folder.is_dir() {
         let folder = resolve_inside(plugins_dir, &folder)?;
-        let bundle = find_bundle(&folder, &metadata)?;
-        bundle.iter().try_for_each(|bundle| refuse_writable(&folder, bundle))?;
-        bundle
+        let files = FrontendFiles::find(&folder, &metadata)?.installed();
+        files.paths().try_for_each(|path| refuse_writable(&folder, &path))?;
+        files
     } else {
-        None
+        FrontendFiles::default()
     };
     let program = Program { path: path.to_owned(), args: Vec::new() };
-    Ok(Definition { metadata, program, cwd: plugins_dir.to_owned(), bundle })
+    Ok(Definition { metadata, program, cwd: plugins_dir.to_owned(), frontend: files })
 }
 
 async fn ask(spawner: &Spawner, config: &Config, path: &Path) -> Result<PluginMetadata, Problem> {

@@ -77,7 +77,41 @@ fn a_manifest_folder_is_known_whole() {
     assert_eq!(definition.program.path, folder.join("main"));
     assert_eq!(definition.program.args, ["x.py"]);
     assert_eq!(definition.cwd, folder);
-    assert_eq!(definition.bundle, Some(folder.join("bundle.js")));
+    assert_eq!(definition.frontend.bundle, Some(folder.join("bundle.js")));
+}
+
+#[test]
+fn a_frontend_is_a_file_or_a_folder_and_one_that_is_missing_is_told() {
+    let base = temporary();
+    let folder = base.path().join("hello");
+    let frontend = |named: &str| {
+        let manifest = format!("frontend = \"{named}\"\n{}", MANIFEST.replace("ID", "hello"));
+        write(&folder.join("plugin.toml"), &manifest, 0o644);
+        definition(only(base.path())).frontend.clone()
+    };
+    install(base.path(), "hello");
+    write(&folder.join("dist/bundle.js"), "", 0o644);
+    let resolved = folder.canonicalize().unwrap();
+    let found = frontend("dist/bundle.js");
+    assert_eq!((found.bundle, found.missing), (Some(resolved.join("dist/bundle.js")), None));
+    let found = frontend("dist/");
+    assert_eq!((found.folder.unwrap().path(), found.missing), (resolved.join("dist"), None));
+    for (named, says) in [
+        ("build/", "the frontend \"build/\" is not in"),
+        ("dist/bundle.js/", "is a file: write \"dist/bundle.js\""),
+        ("dist", "is a folder: write \"dist/\""),
+        ("app.js", "build it, or correct"),
+    ] {
+        let missing = frontend(named).missing.unwrap();
+        assert!(missing.contains(says), "{named}: {missing}");
+    }
+    fs::set_permissions(folder.join("dist"), fs::Permissions::from_mode(0o777)).unwrap();
+    write(
+        &folder.join("plugin.toml"),
+        &format!("frontend = \"dist/\"\n{}", MANIFEST.replace("ID", "hello")),
+        0o644,
+    );
+    assert_eq!(problem(only(base.path())).code, "writable_by_others");
 }
 
 #[test]
@@ -312,7 +346,7 @@ async fn a_binary_tells_its_metadata() {
     assert_eq!(definition.program.path, folder.join("tool.binary"));
     assert!(definition.program.args.is_empty());
     assert_eq!(definition.cwd, folder);
-    assert_eq!(definition.bundle, Some(folder.join("tool/frontend/bundle.js")));
+    assert_eq!(definition.frontend.bundle, Some(folder.join("tool/frontend/bundle.js")));
 }
 
 #[tokio::test]

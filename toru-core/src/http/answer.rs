@@ -12,11 +12,15 @@ use super::{
 use crate::link::{BadAnswer, Link, LinkAnswer, LinkBody};
 
 /// Turns a plugin's answer into the client's. What is not passed on as it was is told as an event.
+///
+/// The fields of the request have gone to the plugin: their map becomes the answer's. An HTTP server that reads the next request of
+/// its connection into the map of the last answer, as hyper does, then allocates none.
 pub(super) fn pass(
     answer: LinkAnswer,
     link: &Link,
     is_head: bool,
     host_cookies: &[Box<str>],
+    mut sent: HeaderMap,
 ) -> Result<Response<AnswerBody>, Problem> {
     let LinkAnswer { head, body, .. } = answer;
     // A 101 that was offered goes another way, and no interim answer is asked for.
@@ -54,7 +58,9 @@ pub(super) fn pass(
     };
     let mut response = Response::new(body);
     *response.status_mut() = head.status;
-    *response.headers_mut() = headers;
+    sent.clear();
+    sent.extend(headers);
+    *response.headers_mut() = sent;
     Ok(response)
 }
 

@@ -40,10 +40,28 @@ impl PluginService {
         B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<BoxError>,
     {
-        self.exchange(request).await.unwrap_or_else(Problem::into_response)
+        self.exchange(request, None).await.unwrap_or_else(Problem::into_response)
     }
 
-    async fn exchange<B>(&self, mut request: Request<B>) -> Result<Response<AnswerBody>, Problem>
+    /// As [`forward`](Self::forward), without looking for who asks in the request's extensions: these would be allocated for each request.
+    pub async fn forward_for<B>(
+        &self,
+        request: Request<B>,
+        caller: &Caller,
+        identity: &Identity,
+    ) -> Response<AnswerBody>
+    where
+        B: Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
+        self.exchange(request, Some((caller, identity))).await.unwrap_or_else(Problem::into_response)
+    }
+
+    async fn exchange<B>(
+        &self,
+        mut request: Request<B>,
+        asker: Option<(&Caller, &Identity)>,
+    ) -> Result<Response<AnswerBody>, Problem>
     where
         B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<BoxError>,
@@ -60,8 +78,8 @@ impl PluginService {
         let expects_continue = parts.headers.contains_key(header::EXPECT);
         let context = Context {
             uri: &parts.uri,
-            caller: parts.extensions.get::<Caller>(),
-            identity: parts.extensions.get::<Identity>(),
+            caller: asker.map(|(caller, _)| caller).or_else(|| parts.extensions.get()),
+            identity: asker.map(|(_, identity)| identity).or_else(|| parts.extensions.get()),
             prefix: endpoint.prefix_under(&self.mount),
             timeout_ms: &self.timeout_ms,
             ids: &self.ids,
@@ -70,16 +88,17 @@ impl PluginService {
         headers::prepare(&mut parts.headers, &context)
             .map_err(|headers::Unacceptable::Host| Problem::BadHost)?;
 
-        let head = RequestHead { method: parts.method, path, headers: parts.headers };
+        let mut head = RequestHead { method: parts.method, path, headers: parts.headers };
         let length = content_length(&head.headers)?;
         let body = self.first_look(body, length, expects_continue).await?;
         let is_head = head.method == Method::HEAD;
-        let (link, answer) = self.send(&endpoint, head, body, length, offer.as_ref()).await?;
+        let (link, answer) = self.send(&endpoint, &mut head, body, length, offer.as_ref()).await?;
+        let sent = head.headers;
         match (offer, answer) {
             (Some(offer), LinkAnswer { head, tunnel: Some(tunnel), .. }) => {
                 offer.taken(head, tunnel, &link, &self.host_cookies)
             }
-            (_, answer) => answer::pass(answer, &link, is_head, &self.host_cookies),
+            (_, answer) => answer::pass(answer, &link, is_head, &self.host_cookies, sent),
         }
     }
 
@@ -131,7 +150,7 @@ impl PluginService {
     async fn send<B>(
         &self,
         endpoint: &Endpoint,
-        mut head: RequestHead,
+        head: &mut RequestHead,
         body: FirstLook<B>,
         length: Option<u64>,
         offer: Option<&Offer>,
@@ -140,7 +159,7 @@ impl PluginService {
         B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<BoxError>,
     {
-        let (mut link, mut permit) = endpoint.acquire(self.lane).await?;
+        let (mut link, mut permit) = endpoint.acquire(self.lane.id()).await?;
         let outgoing = match body {
             FirstLook::Decided(outgoing) => outgoing,
             FirstLook::Later(body) => match link.collects() {
@@ -158,7 +177,7 @@ impl PluginService {
             if let Some(offer) = offer {
                 body = offer.make(&link, &mut head.headers);
             }
-            let error = match link.request(&head, body, permit, endpoint.queue_wait()).await {
+            let error = match link.request(head, body, permit, endpoint.queue_wait()).await {
                 Ok(answer) => return Ok((link, answer)),
                 Err(error) => error,
             };
@@ -175,8 +194,8 @@ impl PluginService {
             }
             // A plugin that refuses for now may be asked again; one that takes nothing any more has a successor.
             (link, permit) = match error {
-                SendError::NotTaken => endpoint.acquire_other(self.lane, &link).await?,
-                _ => endpoint.acquire(self.lane).await?,
+                SendError::NotTaken => endpoint.acquire_other(self.lane.id(), &link).await?,
+                _ => endpoint.acquire(self.lane.id()).await?,
             };
         }
         Err(Problem::PluginUnavailable)

@@ -13,12 +13,16 @@ use http_body::Body;
 use toru_plugin_api::driver::BoxError;
 
 use super::{AnswerBody, trace::RequestIds};
-use crate::{config::Config, routes::Routes};
+use crate::{config::Config, lanes::Lease, routes::Routes};
 
 /// A tower service for `http::Request<B>`: sends a request to the plugin whose route its path begins with.
 ///
 /// The path is taken relative to the mount: [`at`](Self::at) strips a prefix, [`nested_at`](Self::nested_at) is for a router that has
 /// stripped it. The request extensions [`Caller`](super::Caller) and [`Identity`](super::Identity) become headers for the plugin.
+///
+/// An upgrade, such as to WebSocket, is offered to the plugin where the client's connection can go on after a 101: by hyper's `OnUpgrade` in the
+/// request's extensions (a server `with_upgrades`, as `axum::serve` is; both connections are then joined by a task of the current runtime), or by the embedder
+/// itself, which says so by [`UpgradeSupport`](super::UpgradeSupport) and takes the [`PluginTunnel`](super::PluginTunnel) from the answer.
 ///
 /// It never fails and is always ready: what goes wrong is an answer in `application/problem+json`. Dropping the future, or the answer's
 /// body, cancels the request at the plugin.
@@ -26,7 +30,7 @@ use crate::{config::Config, routes::Routes};
 pub struct PluginService {
     pub(super) routes: Arc<Routes>,
     /// Which of a plugin's links is used.
-    pub(super) lane: usize,
+    pub(super) lane: Lease,
     /// Removed from the front of each path.
     pub(super) strip: Arc<str>,
     /// What plugins are told as the front of `x-forwarded-prefix`.
@@ -39,7 +43,7 @@ pub struct PluginService {
 
 impl PluginService {
     /// A service over these routes, whose requests use the links of this lane.
-    pub(crate) fn new(routes: Arc<Routes>, lane: usize, config: &Config) -> Self {
+    pub(crate) fn new(routes: Arc<Routes>, lane: Lease, config: &Config) -> Self {
         let millis = u64::try_from(config.response_timeout.as_millis()).unwrap_or(u64::MAX);
         Self {
             routes,

@@ -1,7 +1,7 @@
 //! The task that owns one plugin: it tells the machine what happened, does what the machine answers, and publishes the
 //! status. Nobody else touches the plugin's process; a task that is dropped kills it.
 
-use std::{future::pending, path::PathBuf, sync::Arc, time::Instant};
+use std::{future::pending, sync::Arc, time::Instant};
 
 use serde_json::Map;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -19,7 +19,7 @@ use super::{
     work::{Work, WorkNews},
 };
 use crate::{
-    discovery::{Definition, Found},
+    discovery::{Definition, Found, FrontendFiles},
     event::EventType,
     link::Link,
     process::Exit,
@@ -42,7 +42,7 @@ pub(super) struct Published {
     pub(super) status: PluginStatus,
     /// While it runs.
     pub(super) link: Option<Link>,
-    pub(super) bundle: Option<PathBuf>,
+    pub(super) frontend: FrontendFiles,
 }
 
 /// The facade's ends of a plugin's task.
@@ -108,8 +108,11 @@ impl Task {
             Found::Plugin(definition) => Some(definition.clone()),
             Found::Binary(_) | Found::Problem(_) => None,
         };
-        let first =
-            Published { status: PluginStatus::unknown(&id, wish == Wish::Up), link: None, bundle: None };
+        let first = Published {
+            status: PluginStatus::unknown(&id, wish == Wish::Up),
+            link: None,
+            frontend: FrontendFiles::default(),
+        };
         let (published, receiver) = watch::channel(first);
         let task = Self {
             host,
@@ -128,7 +131,8 @@ impl Task {
             held,
         };
         task.publish();
-        let abort = task.host.lanes.own().spawn(task.run()).abort_handle();
+        let own = task.host.lanes.own().clone();
+        let abort = own.spawn(task.run()).abort_handle();
         TaskHandle { mailbox: sender, published: receiver, abort }
     }
 
@@ -256,7 +260,10 @@ impl Task {
                 }
                 self.occurred(occurrence).await;
             }
-            LinksNews::Changed => self.refresh_endpoint(),
+            LinksNews::Changed => {
+                self.refresh_endpoint();
+                self.publish();
+            }
         }
     }
 
@@ -354,7 +361,9 @@ impl Task {
             return;
         };
         let availability = match (self.reachable, self.work.live()) {
-            (Reachable::Ready, Some(live)) => Availability::Ready(live.links().by_lane()),
+            (Reachable::Ready, Some(live)) => {
+                live.links().ready().map_or(Availability::Waiting, Availability::Ready)
+            }
             (Reachable::Ready | Reachable::Waiting, _) => Availability::Waiting,
             (Reachable::Disabled, _) => Availability::Disabled,
             (Reachable::Failed, _) => Availability::Failed,
@@ -367,8 +376,9 @@ impl Task {
             (StateName::Running, Some(live)) => live.links().first().cloned(),
             _ => None,
         };
-        let bundle = self.definition.as_ref().and_then(|definition| definition.bundle.clone());
-        self.published.send_replace(Published { status: self.status(), link, bundle });
+        let frontend = self.definition.as_ref().map(|definition| definition.frontend.clone());
+        let frontend = frontend.unwrap_or_default();
+        self.published.send_replace(Published { status: self.status(), link, frontend });
     }
 
     fn status(&self) -> PluginStatus {
@@ -381,6 +391,10 @@ impl Task {
         status.running = status.state == StateName::Running;
         status.pid = self.work.live().and_then(Live::pid);
         status.protocol = self.protocol;
+        status.links = match self.work.live() {
+            Some(live) if status.running => live.links().ready().map_or(0, |ready| ready.len()),
+            _ => 0,
+        };
         status.health = machine.health();
         status.reason = machine.reason().map(|why| Reason {
             code: why.code.clone(),
@@ -404,6 +418,7 @@ impl Drop for Task {
         self.refresh_endpoint();
         let mut status = self.status();
         (status.running, status.state, status.next_retry_at) = (false, StateName::Stopped, None);
+        status.links = 0;
         (status.health, status.protocol) = (Health::unless_running(status.enabled), None);
         if std::thread::panicking() {
             status.state = StateName::Failed;
@@ -413,8 +428,8 @@ impl Drop for Task {
                 stderr_tail: None,
             });
         }
-        let bundle = self.published.borrow().bundle.clone();
-        self.published.send_replace(Published { status, link: None, bundle });
+        let frontend = self.published.borrow().frontend.clone();
+        self.published.send_replace(Published { status, link: None, frontend });
     }
 }
 

@@ -5,10 +5,14 @@ use std::fs;
 use crate::{
     host::Host,
     place::{Place, built, copy_folder, examples},
+    upgrade::App,
+    websocket::{echoes, open},
 };
 
 const HELLO: &str = include_str!("../../examples/hello/src/main.rs");
 const HELLO_MANIFEST: &str = include_str!("../../examples/hello/plugin.toml");
+
+const ECHO: &str = include_str!("../../examples/echo/src/main.rs");
 
 const PLUGIN_AUTHORS: &str = "docs/plugins/README.md";
 
@@ -38,6 +42,19 @@ async fn the_rust_plugin_of_the_documents_answers() {
     fs::copy(built("hello"), folder.join("hello")).unwrap();
     let host = Host::start(&place).await;
     assert_eq!(host.client().ask("/hello/").await, "Hello!");
+    assert_eq!(host.stop().await.code(), Some(0));
+}
+
+#[tokio::test]
+async fn the_websocket_of_the_documents_is_compiled_and_answers() {
+    let heading = "### WebSockets and other upgrades";
+    assert_eq!(block(PLUGIN_AUTHORS, heading, "rust"), ECHO.split_once("\n\n").unwrap().1);
+    let place = Place::new();
+    place.rust_plugin("echo", "echo");
+    let mut host = Host::start(&place).await;
+    host.event("echo", "ready").await;
+    let app = App { address: host.address(), prefix: "/api/plugins/route/echo" };
+    echoes(&mut open(&app).await, "Hello!".to_owned()).await;
     assert_eq!(host.stop().await.code(), Some(0));
 }
 

@@ -24,7 +24,7 @@ use crate::{
 const CLIENTS: usize = 1_000;
 
 /// Room for both ends of all connections.
-fn raise_descriptor_limit() {
+pub(crate) fn raise_descriptor_limit() {
     let limit = getrlimit(Resource::Nofile);
     setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum }).unwrap();
 }
@@ -58,9 +58,9 @@ async fn ask_all_at_once(address: SocketAddr) -> Vec<Answer> {
 }
 
 #[tokio::test]
-async fn a_thousand_clients_at_once_are_answered_and_the_plugin_sees_at_most_128() {
+async fn a_thousand_clients_at_once_are_answered_and_the_plugin_sees_at_most_128_on_each_link() {
     let place = place_with_gauge();
-    let mut host = Host::start(&place).await;
+    let mut host = Host::on_threads(&place, 1).await;
     host.event("gauge", "ready").await;
     let answers = ask_all_at_once(host.address()).await;
     let refused: Vec<_> = answers.iter().filter(|answer| answer.status != 200).collect();

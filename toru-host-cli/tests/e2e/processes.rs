@@ -15,6 +15,36 @@ pub(crate) fn kill(pid: i32) {
     kill_process(Pid::from_raw(pid).unwrap(), Signal::KILL).unwrap();
 }
 
+/// SIGSTOP: it does nothing more, and its sockets stay open.
+pub(crate) fn freeze(pid: i32) {
+    kill_process(Pid::from_raw(pid).unwrap(), Signal::STOP).unwrap();
+}
+
+/// The resident memory of a process from now on.
+pub(crate) struct Memory {
+    pid: i32,
+    before: u64,
+}
+
+impl Memory {
+    pub(crate) fn of(pid: i32) -> Self {
+        // Resets the high-water mark (proc(5)).
+        fs::write(format!("/proc/{pid}/clear_refs"), "5").unwrap();
+        Self { pid, before: status_kib(pid, "VmRSS:") }
+    }
+
+    /// The most that it has ever grown by.
+    pub(crate) fn growth_kib(&self) -> u64 {
+        status_kib(self.pid, "VmHWM:").saturating_sub(self.before)
+    }
+}
+
+fn status_kib(pid: i32, name: &str) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status.lines().find(|line| line.starts_with(name)).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse().unwrap()
+}
+
 /// The members of a process group.
 pub(crate) fn of_group(group: i32) -> Vec<i32> {
     all().filter(|pid| group_of(*pid) == Some(group)).collect()

@@ -1,7 +1,6 @@
 //! WebSockets through the host, seen as they are seen directly.
 
 use futures_util::{SinkExt, StreamExt};
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::{net::TcpStream, task::JoinSet};
 use tokio_tungstenite::{
     WebSocketStream, client_async_with_config,
@@ -21,22 +20,30 @@ use tokio_tungstenite::{
 
 use crate::{
     client::{Connection, TOKEN, within},
+    load::raise_descriptor_limit,
     upgrade::{App, Both},
 };
 
-type Socket = WebSocketStream<TcpStream>;
+pub(crate) type Socket = WebSocketStream<TcpStream>;
 
 /// Messages of 16 MiB have to pass; so much and some room.
 const MAX_MESSAGE: usize = 17 << 20;
 /// What is asked of the system: so many open at once.
 const SOCKETS: usize = 1_000;
 
-async fn open(app: &App) -> (Socket, Response) {
+pub(crate) async fn open(app: &App) -> Socket {
+    open_for(app, &[]).await.0
+}
+
+/// As `open`, with what the header `sec-websocket-protocol` names.
+async fn open_for(app: &App, protocols: &[&str]) -> (Socket, Response) {
     let App { address, prefix } = app;
     let mut request = format!("ws://{address}{prefix}/ws").into_client_request().unwrap();
     let headers = request.headers_mut();
     headers.insert("authorization", format!("Bearer {TOKEN}").parse().unwrap());
-    headers.insert("sec-websocket-protocol", "first, third".parse().unwrap());
+    if !protocols.is_empty() {
+        headers.insert("sec-websocket-protocol", protocols.join(", ").parse().unwrap());
+    }
     let stream = within(TcpStream::connect(address)).await.unwrap();
     let config =
         WebSocketConfig::default().max_message_size(Some(MAX_MESSAGE)).max_frame_size(Some(MAX_MESSAGE));
@@ -64,7 +71,7 @@ async fn rest(mut socket: Socket) -> Vec<String> {
 async fn suite(app: &App) -> Vec<Vec<String>> {
     let mut all = Vec::new();
 
-    let (mut socket, response) = open(app).await;
+    let (mut socket, response) = open_for(app, &["first", "third"]).await;
     all.push(vec![format!("{:?}", response.headers().get("sec-websocket-protocol"))]);
     for message in
         [Message::text("text ☃"), Message::binary(vec![0, 255]), Message::text(""), Message::binary("")]
@@ -84,17 +91,17 @@ async fn suite(app: &App) -> Vec<Vec<String>> {
     all.push(rest(socket).await);
 
     // The app closes by a code of its own.
-    let (mut socket, _) = open(app).await;
+    let mut socket = open(app).await;
     send(&mut socket, Message::text("close")).await;
     all.push(rest(socket).await);
 
     // A close without a code.
-    let (mut socket, _) = open(app).await;
+    let mut socket = open(app).await;
     send(&mut socket, Message::Close(None)).await;
     all.push(rest(socket).await);
 
     // The app goes without a word.
-    let (mut socket, _) = open(app).await;
+    let mut socket = open(app).await;
     send(&mut socket, Message::text("last words")).await;
     send(&mut socket, Message::text("drop")).await;
     all.push(rest(socket).await);
@@ -103,7 +110,7 @@ async fn suite(app: &App) -> Vec<Vec<String>> {
     for wrong in
         [frame(b"\xff\xfe", OpCode::Data(Data::Text), true), frame(b"x", OpCode::Data(Data::Continue), true)]
     {
-        let (mut socket, _) = open(app).await;
+        let mut socket = open(app).await;
         send(&mut socket, wrong).await;
         all.push(rest(socket).await);
     }
@@ -133,7 +140,7 @@ async fn messages_of_16_mib_pass_each_way() {
     let bytes: Vec<u8> = (0..16_u32 << 20).map(|n| (n % 251) as u8).collect();
     let text: String = "0123456789abcdef".repeat(1 << 20);
     for app in both.ways() {
-        let (mut socket, _) = open(&app).await;
+        let mut socket = open(&app).await;
         for message in [Message::binary(bytes.clone()), Message::text(text.clone())] {
             send(&mut socket, message.clone()).await;
             let echoed = within(socket.next()).await.unwrap().unwrap();
@@ -143,13 +150,8 @@ async fn messages_of_16_mib_pass_each_way() {
     assert_eq!(both.host.stop().await.code(), Some(0));
 }
 
-/// Room for both ends of all connections.
-fn raise_descriptor_limit() {
-    let limit = getrlimit(Resource::Nofile);
-    setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum }).unwrap();
-}
-
-async fn echoes(socket: &mut Socket, text: String) {
+/// Sends a text and awaits it back.
+pub(crate) async fn echoes(socket: &mut Socket, text: String) {
     send(socket, Message::text(text.clone())).await;
     assert_eq!(within(socket.next()).await.unwrap().unwrap(), Message::text(text));
 }
@@ -163,7 +165,7 @@ async fn a_thousand_websockets_are_open_at_once_while_plain_requests_go_on() {
     let path = format!("{}/plain", app.prefix);
     let mut sockets = Vec::new();
     for n in 0..SOCKETS {
-        let (mut socket, _) = open(&app).await;
+        let mut socket = open(&app).await;
         echoes(&mut socket, format!("first {n}")).await;
         sockets.push(socket);
         if n % 10 == 0 {

@@ -302,6 +302,9 @@ type Pair<'a> = (Cow<'a, str>, Cow<'a, str>);
 
 /// Reads one pair of strings; `None`: it is something else.
 fn read_pair<'a>(reader: &mut Reader<'a>) -> Result<Option<Pair<'a>>, MessageError> {
+    if let Some((name, value)) = reader.plain_pair() {
+        return Ok(Some((name.into(), value.into())));
+    }
     if reader.peek() != Some(b'[') {
         return reader.skip().map(|_| None);
     }

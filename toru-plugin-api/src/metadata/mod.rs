@@ -212,7 +212,7 @@ impl PluginMetadata {
         self.features.as_deref()
     }
 
-    /// The bundle, relative to the plugin's folder.
+    /// The bundle, or with a `/` at its end the folder of the frontend's files, relative to the plugin's folder.
     #[must_use]
     pub fn frontend(&self) -> Option<&str> {
         self.frontend.as_deref()

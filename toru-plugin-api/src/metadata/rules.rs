@@ -132,10 +132,10 @@ pub(super) fn frontend(text: &str) -> Result<(), String> {
     let inside = Path::new(text)
         .components()
         .all(|component| matches!(component, Component::Normal(_) | Component::CurDir));
-    let named = Path::new(text).file_name().is_some() && !text.ends_with('/');
+    let named = Path::new(text).file_name().is_some() && !text.ends_with("//") && !text.ends_with("/./");
     if !inside || !named || text.contains('\0') {
         return Err(format!(
-            "must name a file inside the plugin's folder, and {text:?} does not: write for example \"bundle.js\""
+            "must name a file inside the plugin's folder, or a folder there with a `/` at its end, and {text:?} does neither: write for example \"bundle.js\" or \"dist/\""
         ));
     }
     Ok(())

@@ -287,10 +287,23 @@ fn variables_have_valid_names_and_none_is_the_hosts() {
 
 #[test]
 fn a_frontend_lies_inside_the_folder() {
-    for path in ["bundle.js", "dist/bundle.js", "./bundle.js"] {
+    for path in ["bundle.js", "dist/bundle.js", "./bundle.js", "dist/", "./web/dist/"] {
         assert_eq!(rules::frontend(path), Ok(()), "{path}");
     }
-    for path in ["", ".", "/bundle.js", "../bundle.js", "a/../../b", "dist/", "a\0"] {
+    for path in [
+        "",
+        ".",
+        "/bundle.js",
+        "../bundle.js",
+        "a/../../b",
+        "/",
+        "./",
+        "../",
+        "dist//",
+        "dist/./",
+        "/dist/",
+        "a\0",
+    ] {
         assert!(rules::frontend(path).is_err(), "{path:?}");
     }
 }

@@ -6,12 +6,12 @@ use bytes::Bytes;
 use http::{HeaderName, HeaderValue, StatusCode, header};
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::{Body, PluginResult};
+use super::{Body, Caller, PluginResult};
 
 /// A request: an [`http::Request`] (to which it dereferences) with ways to read its body.
 ///
-/// The path begins behind the plugin's route. The context headers (`x-forwarded-prefix`, `x-toru-user`, …) are the host's word, never the
-/// client's.
+/// The path begins behind the plugin's route: links and redirects to paths of the plugin itself begin with [`Caller::base_path`]. The context
+/// headers (`x-forwarded-prefix`, `x-toru-user`, …) are the host's word, never the client's.
 #[derive(Debug)]
 pub struct HttpRequest(http::Request<Body>);
 
@@ -32,6 +32,12 @@ impl HttpRequest {
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
         self.0.headers().get(name)?.to_str().ok()
+    }
+
+    /// Who asks, and what the host says of the request. Its deadline counts from this call: make it first.
+    #[must_use]
+    pub fn caller(&self) -> Caller {
+        Caller::from_headers(self.0.headers())
     }
 
     /// The body, to be read as a stream.

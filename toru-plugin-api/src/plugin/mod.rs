@@ -12,6 +12,7 @@
 //! current-thread runtime takes about half the CPU of a multi-thread one.
 
 mod body;
+mod caller;
 mod context;
 mod engine;
 mod error;
@@ -20,6 +21,7 @@ mod http;
 mod kv;
 mod links;
 mod listen;
+mod mount;
 mod process;
 pub mod testing;
 mod upgrade;
@@ -38,6 +40,7 @@ use tower_service::Service;
 pub use self::http::{HttpRequest, HttpResponse};
 pub use crate::message::kv::KvOp;
 pub use body::{Body, BodySender, BodyUnwanted, DEFAULT_BODY_LIMIT};
+pub use caller::Caller;
 pub use context::PluginContext;
 pub use error::{PluginError, PluginResult, ServeError};
 pub use host::{HostClient, HostError};
@@ -50,6 +53,7 @@ use crate::{
     metadata::PluginMetadata,
 };
 use engine::Hooks;
+use mount::Mounted;
 
 /// A plugin.
 ///
@@ -102,8 +106,10 @@ pub async fn serve<P: ToruPlugin>(plugin: P) -> Result<(), ServeError> {
 
 /// Serves any tower service (such as an axum `Router`) as a plugin until the host ends it.
 ///
-/// A clone of the service answers each request, and a [`PluginContext`] is in the request's extensions. The process is treated
-/// as by [`serve`].
+/// A clone of the service answers each request; a [`PluginContext`] and the [`Caller`] are in the request's extensions. The service sees the
+/// paths behind the plugin's mount, as if it stood alone, and what its answers say of its own paths is put under the mount:
+/// `Location`, `Content-Location`, `Refresh`, and the `Path` of cookies (`docs/HTTP.md` has the table). A [`ToruPlugin`] knows that it is mounted,
+/// so [`serve`] changes nothing of its answers. The process is treated as by [`serve`].
 ///
 /// # Errors
 /// See [`ServeError`].
@@ -115,7 +121,7 @@ where
     B: http_body::Body<Data = bytes::Bytes> + Send + 'static,
     B::Error: Into<BoxError>,
 {
-    process::serve(&metadata, service, NoHooks).await
+    process::serve(&metadata, Mounted(service), NoHooks).await
 }
 
 /// The hooks of a service that has none.

@@ -31,8 +31,10 @@ pub(super) struct Ids {
 }
 
 impl Ids {
-    pub(super) fn new(side: Side) -> Self {
-        Self { side, own_last: None, peer_last: None }
+    /// Of a side whose streams have all numbers after this one still before them.
+    pub(super) fn after(side: Side, number: Option<u32>) -> Self {
+        let parity = u32::from(side == Side::Host);
+        Self { side, own_last: number.map(|number| number & !1 | parity), peer_last: None }
     }
 
     /// Goes on after these numbers.
@@ -81,30 +83,39 @@ mod tests {
 
     #[test]
     fn first_numbers_are_one_and_two() {
-        assert_eq!(Ids::new(Side::Host).next(none_open), StreamId(1));
-        assert_eq!(Ids::new(Side::Plugin).next(none_open), StreamId(2));
+        assert_eq!(Ids::after(Side::Host, None).next(none_open), StreamId(1));
+        assert_eq!(Ids::after(Side::Plugin, None).next(none_open), StreamId(2));
     }
 
     #[test]
     fn numbers_wrap_without_zero() {
-        let mut host = Ids::new(Side::Host);
+        let mut host = Ids::after(Side::Host, None);
         host.jump(Some(u32::MAX), None);
         assert_eq!(host.next(none_open), StreamId(1));
-        let mut plugin = Ids::new(Side::Plugin);
+        let mut plugin = Ids::after(Side::Plugin, None);
         plugin.jump(Some(u32::MAX - 1), None);
         assert_eq!(plugin.next(none_open), StreamId(2));
     }
 
     #[test]
+    fn a_side_goes_on_after_a_number_with_those_of_its_parity() {
+        for last in [u32::MAX - 1, u32::MAX] {
+            assert_eq!(Ids::after(Side::Host, Some(last)).next(none_open), StreamId(1));
+            assert_eq!(Ids::after(Side::Plugin, Some(last)).next(none_open), StreamId(2));
+        }
+        assert_eq!(Ids::after(Side::Host, Some(6)).next(none_open), StreamId(9));
+    }
+
+    #[test]
     fn open_numbers_are_skipped() {
-        let mut host = Ids::new(Side::Host);
+        let mut host = Ids::after(Side::Host, None);
         host.jump(Some(u32::MAX), None);
         assert_eq!(host.next(|id| id.0 < 5), StreamId(5));
     }
 
     #[test]
     fn numbers_up_to_the_last_are_forgotten_and_later_ones_not_opened() {
-        let mut host = Ids::new(Side::Host);
+        let mut host = Ids::after(Side::Host, None);
         assert_eq!(host.absent(StreamId(2)), Absent::NotOpened);
         host.opened(StreamId(0xFFFF_FFFE));
         assert_eq!(host.absent(StreamId(0xFFFF_FFFE)), Absent::Forgotten);

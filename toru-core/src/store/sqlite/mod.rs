@@ -2,7 +2,8 @@
 //!
 //! One thread writes: all writes that wait when it is free share a transaction, so that they share its sync to disk, and each is
 //! acknowledged after the commit. No timer is involved: while one commit syncs, the next one fills. Reads go by connections of
-//! their own, which the write-ahead log keeps from waiting for the writer.
+//! their own, which the write-ahead log keeps from waiting for the writer. The writer folds the log into the file between two commits,
+//! when nobody waits for an answer of the last one any more.
 
 mod events;
 mod fault;
@@ -16,7 +17,7 @@ mod writer;
 
 use std::{
     path::{Path, PathBuf},
-    sync::{Arc, atomic::Ordering},
+    sync::Arc,
     thread::{self, JoinHandle},
     time::Duration,
 };
@@ -51,7 +52,7 @@ struct Shared {
     limits: KvLimits,
     clock: Clock,
     queue: Arc<Queue>,
-    readers: Readers,
+    readers: Arc<Readers>,
     faults: Arc<FaultLog>,
     writer: Option<JoinHandle<()>>,
 }
@@ -78,10 +79,17 @@ impl Database {
     pub fn with_clock(path: impl Into<PathBuf>, limits: KvLimits, clock: Clock) -> Result<Self, StoreError> {
         let path = path.into();
         let connection = open::writer(&path)?;
-        let readers = Readers::open(&path)?;
+        let readers = Arc::new(Readers::open(&path)?);
         let queue = Arc::new(Queue::default());
         let faults = Arc::new(FaultLog::new(&path));
-        let writer = Writer::new(connection, Arc::clone(&queue), Arc::clone(&faults), limits, clock.clone());
+        let writer = Writer::new(
+            connection,
+            Arc::clone(&queue),
+            Arc::clone(&readers),
+            Arc::clone(&faults),
+            limits,
+            clock.clone(),
+        );
         let writer =
             thread::Builder::new().name("toru-db".into()).spawn(move || writer.run()).map_err(|error| {
                 StoreError::new(format!("the thread of {} cannot be made: {error}", path.display()))
@@ -111,7 +119,7 @@ impl Database {
     /// Transactions committed since it was opened.
     #[must_use]
     pub fn commits(&self) -> u64 {
-        self.shared.queue.commits.load(Ordering::Relaxed)
+        self.shared.readers.commits()
     }
 
     /// Writes that wait for the writer; those of the commit under way are not among them.
@@ -159,7 +167,9 @@ impl Drop for Shared {
 /// The [`KvStore`] in SQLite: table `plugin_kv (plugin_id, key, value, …)`.
 ///
 /// A get is answered on the thread that asks: it is a look into pages that are usually in memory, about a microsecond, and
-/// a hop to another thread would cost many times that.
+/// a hop to another thread would cost many times that. Where the disk has to be asked, the thread waits for the few pages
+/// on the way to one row, a value of at most 512 KiB with them: on a slow disk that holds up the links of this thread, for as long as
+/// one such read takes. A list, which may look at many rows, goes to a thread that may block.
 #[derive(Debug, Clone)]
 pub struct SqliteKvStore {
     database: Database,

@@ -139,6 +139,8 @@ fn use_write_ahead_log(connection: &Connection, path: &Path) -> Result<(), Store
         )));
     }
     connection.pragma_update(None, "synchronous", "FULL").map_err(refused)?;
+    // The writer folds the log itself.
+    connection.pragma_update(None, "wal_autocheckpoint", 0).map_err(refused)?;
     connection.pragma_update(None, "journal_size_limit", KEPT_LOG_BYTES).map_err(refused)
 }
 

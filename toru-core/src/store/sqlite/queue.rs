@@ -3,7 +3,7 @@
 
 use std::{
     collections::{HashMap, VecDeque},
-    sync::{Condvar, Mutex, MutexGuard, PoisonError, atomic::AtomicU64},
+    sync::{Condvar, Mutex, MutexGuard, PoisonError},
 };
 
 use jiff::Timestamp;
@@ -48,6 +48,20 @@ impl Work {
         }
     }
 
+    /// About the pages of the database that it changes, rather too many than too few.
+    pub(super) fn pages(&self) -> usize {
+        // A row stands in the table and in its index.
+        const ROW: usize = 2;
+        const PAGE: usize = 4 << 10;
+        let rows = match self {
+            Self::Kv { call: KvCall::Batch { ops }, .. } => ops.len(),
+            Self::Kv { .. } => 1,
+            Self::Append(events) => events.len(),
+            Self::Prune { limit, .. } => *limit,
+        };
+        ROW * rows + self.bytes() / PAGE
+    }
+
     /// About the bytes that it holds in memory.
     fn bytes(&self) -> usize {
         match self {
@@ -79,8 +93,6 @@ pub(super) struct Job {
 pub(super) struct Queue {
     state: Mutex<State>,
     changed: Condvar,
-    /// Transactions committed; the writer counts.
-    pub(super) commits: AtomicU64,
 }
 
 #[derive(Debug, Default)]

@@ -1,9 +1,19 @@
-//! Connections that only read. Each sees what was committed when its question began, and none waits for the writer.
+//! Connections that only read, on the thread that asks; none waits for the writer.
+//!
+//! A connection keeps its read transaction open from one question to the next, since beginning and ending one costs more than the
+//! look into the pages that it is for (two system calls). What it then sees is as old as its beginning, so it is begun anew once
+//! anything was committed since: who was told that a write is done sees it.
+//!
+//! An open transaction keeps the write-ahead log from being started over. So the writer ends those that are open whenever it
+//! folds the log into the file.
 
 use std::{
     fmt,
     path::Path,
-    sync::{Mutex, MutexGuard, PoisonError, TryLockError},
+    sync::{
+        Mutex, MutexGuard, PoisonError, TryLockError,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use rusqlite::Connection;
@@ -16,17 +26,25 @@ use crate::store::StoreError;
 const READERS: usize = 4;
 
 pub(super) struct Readers {
-    connections: [Mutex<Connection>; READERS],
+    readers: [Mutex<Reader>; READERS],
+    /// Transactions that the writer has committed.
+    commits: AtomicU64,
+}
+
+struct Reader {
+    connection: Connection,
+    /// How much was committed when the transaction that is open was begun, at the least.
+    since: Option<u64>,
 }
 
 impl Readers {
     pub(super) fn open(path: &Path) -> Result<Self, StoreError> {
-        let mut connections = Vec::with_capacity(READERS);
+        let mut readers = Vec::with_capacity(READERS);
         for _ in 0..READERS {
-            connections.push(Mutex::new(open::reader(path)?));
+            readers.push(Mutex::new(Reader { connection: open::reader(path)?, since: None }));
         }
-        let connections = connections.try_into().expect("as many were pushed as the array holds");
-        Ok(Self { connections })
+        let readers = readers.try_into().ok().expect("as many were pushed as the array holds");
+        Ok(Self { readers, commits: AtomicU64::new(0) })
     }
 
     /// Asks on the first connection that is free, or waits for one.
@@ -34,19 +52,65 @@ impl Readers {
         &self,
         read: impl FnOnce(&Connection) -> rusqlite::Result<T>,
     ) -> rusqlite::Result<T> {
-        read(&self.free())
+        let mut reader = self.free();
+        // Looked at before the transaction is begun: what is committed in between, it sees too.
+        reader.renew(self.commits())?;
+        let outcome = read(&reader.connection);
+        if outcome.is_err() {
+            reader.end()?;
+        }
+        outcome
     }
 
-    fn free(&self) -> MutexGuard<'_, Connection> {
-        for connection in &self.connections {
-            match connection.try_lock() {
-                Ok(connection) => return connection,
+    /// Transactions that the writer has committed.
+    pub(super) fn commits(&self) -> u64 {
+        self.commits.load(Ordering::Acquire)
+    }
+
+    /// The writer has committed: to be said before anybody is told that a write is done.
+    pub(super) fn committed(&self) {
+        self.commits.fetch_add(1, Ordering::Release);
+    }
+
+    /// Ends the transactions that are open, once their questions are answered.
+    pub(super) fn end_all(&self) -> rusqlite::Result<()> {
+        self.readers.iter().try_for_each(|reader| lock(reader).end())
+    }
+
+    fn free(&self) -> MutexGuard<'_, Reader> {
+        for reader in &self.readers {
+            match reader.try_lock() {
+                Ok(reader) => return reader,
                 // A question that panicked changed nothing.
                 Err(TryLockError::Poisoned(poisoned)) => return poisoned.into_inner(),
                 Err(TryLockError::WouldBlock) => {}
             }
         }
-        self.connections[0].lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.readers[0])
+    }
+}
+
+fn lock(reader: &Mutex<Reader>) -> MutexGuard<'_, Reader> {
+    reader.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Reader {
+    fn renew(&mut self, commits: u64) -> rusqlite::Result<()> {
+        if self.since == Some(commits) {
+            return Ok(());
+        }
+        self.end()?;
+        self.connection.prepare_cached("BEGIN")?.execute([])?;
+        self.since = Some(commits);
+        Ok(())
+    }
+
+    fn end(&mut self) -> rusqlite::Result<()> {
+        // A failed question may have ended it already.
+        if self.since.take().is_some() && !self.connection.is_autocommit() {
+            self.connection.prepare_cached("ROLLBACK")?.execute([])?;
+        }
+        Ok(())
     }
 }
 

@@ -1,4 +1,8 @@
-use std::{fs, os::unix::fs::PermissionsExt};
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt,
+    sync::atomic::{AtomicBool, Ordering},
+};
 
 use rusqlite::Connection;
 use tempfile::TempDir;
@@ -56,6 +60,7 @@ async fn sqlite_passes_the_conformance_suite() {
     let small = || new(conformance::small_limits()).kv_store();
     conformance::kv_quota(&small(), &clock).await;
     conformance::kv_quota_raced(Arc::new(small())).await;
+    conformance::kv_swaps_raced(Arc::new(default())).await;
     conformance::events(&new(KvLimits::default()).event_store()).await;
     conformance::event_pruning(&new(KvLimits::default()).event_store(), &clock).await;
 }
@@ -121,6 +126,60 @@ async fn writes_that_wait_share_a_commit() {
     // One for what the writer had taken by then, one for all others.
     assert!((1..=2).contains(&database.commits()), "{} commits", database.commits());
     assert_eq!(database.waiting_writes(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_get_sees_every_write_that_was_acknowledged_before_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(&folder).unwrap().kv_store();
+    let mut callers = JoinSet::new();
+    for caller in 0..8 {
+        let store = store.clone();
+        callers.spawn(async move {
+            for n in 0..100 {
+                let (own, shared) = (caller.to_string(), format!("{caller}/{n}"));
+                store.call("a", set(&own, n.to_string())).await.unwrap();
+                let answer = store.call("a", get(&own)).await.unwrap();
+                assert_eq!(answer, KvAnswer::Value(Some(n.to_string().into())));
+                store.call("a", set(&shared, "v")).await.unwrap();
+                let list = KvCall::List { prefix: shared.clone(), after: None, limit: 1 };
+                let expected = KvAnswer::Keys { keys: vec![shared], next: None };
+                assert_eq!(store.call("a", list).await.unwrap(), expected);
+            }
+        });
+    }
+    callers.join_all().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 3)]
+async fn the_log_is_started_over_while_gets_never_pause() {
+    let folder = tempfile::tempdir().unwrap();
+    let database = open(&folder).unwrap();
+    let log = folder.path().join("toru.db-wal");
+    let store = database.kv_store();
+    store.call("a", set("k", "v")).await.unwrap();
+    let done = Arc::new(AtomicBool::new(false));
+    let mut gets = JoinSet::new();
+    for _ in 0..2 {
+        let (store, done) = (store.clone(), done.clone());
+        gets.spawn(async move {
+            while !done.load(Ordering::Relaxed) {
+                store.call("a", get("k")).await.unwrap();
+                tokio::task::yield_now().await;
+            }
+        });
+    }
+    // Each takes some thirty pages: together they would fill the log six times.
+    let large = |n: u8| Bytes::from(vec![n; 100_000]);
+    for n in 0..200 {
+        store.call("a", set("large", large(n))).await.unwrap();
+    }
+    done.store(true, Ordering::Relaxed);
+    gets.join_all().await;
+    let bytes = fs::metadata(&log).unwrap().len();
+    assert!(bytes < 8 << 20, "the log has grown to {bytes} bytes");
+    drop((store, database));
+    assert!(!log.exists() || fs::metadata(&log).unwrap().len() == 0, "at the end it is folded whole");
 }
 
 #[tokio::test]
@@ -262,8 +321,9 @@ fn full(folder: &TempDir) -> (Writer, Database) {
     let connection = open::writer(database.path()).unwrap();
     connection.pragma_update(None, "max_page_count", 1).unwrap();
     let queue = Arc::clone(&database.shared.queue);
+    let readers = Arc::clone(&database.shared.readers);
     let faults = Arc::clone(&database.shared.faults);
-    (Writer::new(connection, queue, faults, KvLimits::default(), Clock::default()), database)
+    (Writer::new(connection, queue, readers, faults, KvLimits::default(), Clock::default()), database)
 }
 
 #[tokio::test]

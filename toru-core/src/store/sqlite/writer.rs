@@ -1,9 +1,6 @@
 //! The one thread that writes.
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, atomic::Ordering},
-};
+use std::{collections::HashMap, sync::Arc};
 
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 use toru_plugin_api::message::kv::KvAnswer;
@@ -13,12 +10,16 @@ use super::{
     fault::{Fault, FaultKind, FaultLog, WriteError},
     namespace::Namespace,
     queue::{Job, Queue, Work},
+    readers::Readers,
 };
 use crate::store::{
     Clock, KvLimits,
     apply::{Failure, apply},
     limits::Usage,
 };
+
+/// The pages in the write-ahead log from which on it is folded into the file: what SQLite itself takes, about 4 MB.
+const LOG_PAGES: usize = 1_000;
 
 /// What was written.
 #[derive(Debug)]
@@ -31,9 +32,12 @@ pub(super) enum Done {
 pub(super) struct Writer {
     connection: Connection,
     queue: Arc<Queue>,
+    readers: Arc<Readers>,
     faults: Arc<FaultLog>,
     limits: KvLimits,
     clock: Clock,
+    /// The pages in the write-ahead log that are not in the file yet, at most.
+    log_pages: usize,
     /// What the namespaces hold, of those written to since the start or the last rollback: one count each, kept up to
     /// date, since nobody else writes.
     usages: HashMap<String, Usage>,
@@ -59,11 +63,12 @@ impl Writer {
     pub(super) fn new(
         connection: Connection,
         queue: Arc<Queue>,
+        readers: Arc<Readers>,
         faults: Arc<FaultLog>,
         limits: KvLimits,
         clock: Clock,
     ) -> Self {
-        Self { connection, queue, faults, limits, clock, usages: HashMap::new() }
+        Self { connection, queue, readers, faults, limits, clock, log_pages: 0, usages: HashMap::new() }
     }
 
     /// Writes until the queue is closed and empty, then folds the write-ahead log into the file.
@@ -72,8 +77,30 @@ impl Writer {
         let _abandon = AbandonOnDrop(Arc::clone(&self.queue));
         while let Some(jobs) = self.queue.take() {
             self.write(jobs);
+            if self.log_pages >= LOG_PAGES {
+                let folded = self.fold();
+                self.report_fold(folded);
+            }
         }
-        let folded = self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
+        let folded = self.readers.end_all().and_then(|()| checkpoint(&self.connection, "TRUNCATE"));
+        self.report_fold(folded.map(|_| ()));
+    }
+
+    /// Folds the log into the file, and has it started over: for that, nobody may read from it. Questions that come meanwhile are
+    /// answered all the same.
+    fn fold(&mut self) -> rusqlite::Result<()> {
+        // What was counted is a guess that is too high.
+        self.log_pages = checkpoint(&self.connection, "NOOP")?;
+        if self.log_pages < LOG_PAGES {
+            return Ok(());
+        }
+        self.readers.end_all()?;
+        // Another program that reads may hold it up, which is tried again when as much more is written.
+        self.log_pages = checkpoint(&self.connection, "PASSIVE")?.min(LOG_PAGES / 2);
+        self.readers.end_all()
+    }
+
+    fn report_fold(&self, folded: rusqlite::Result<()>) {
         if let Err(error) = folded {
             // No loss: the log is read at the next start.
             tracing::warn!(%error, "the write-ahead log could not be folded into the database");
@@ -137,9 +164,18 @@ impl Writer {
             });
         }
         transaction.commit()?;
-        self.queue.commits.fetch_add(1, Ordering::Relaxed);
+        self.readers.committed();
+        self.log_pages += jobs.iter().map(|job| job.work.pages()).sum::<usize>();
         Ok(answers)
     }
+}
+
+/// Has SQLite look at the write-ahead log, in this mode; the pages that are in it and not in the file.
+fn checkpoint(connection: &Connection, mode: &str) -> rusqlite::Result<usize> {
+    let (log, folded): (i64, i64) =
+        connection
+            .query_row(&format!("PRAGMA wal_checkpoint({mode})"), [], |row| Ok((row.get(1)?, row.get(2)?)))?;
+    Ok(usize::try_from(log - folded).unwrap_or(0))
 }
 
 fn append(transaction: &Transaction<'_>, events: &[crate::event::Event]) -> rusqlite::Result<()> {

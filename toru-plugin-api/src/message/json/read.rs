@@ -150,6 +150,20 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// Reads an array of two strings that is written without space and without escapes, as most are. `None`: it is not, and
+    /// nothing was read.
+    pub(in crate::message) fn plain_pair(&mut self) -> Option<(&'a str, &'a str)> {
+        let rest = &self.text[self.at..];
+        if self.depth >= MAX_JSON_DEPTH {
+            return None;
+        }
+        let (first, rest) = split_plain(rest.strip_prefix("[\"")?)?;
+        let (second, rest) = split_plain(rest.strip_prefix("\",\"")?)?;
+        let rest = rest.strip_prefix("\"]")?;
+        self.at = self.text.len() - rest.len();
+        Some((first, second))
+    }
+
     /// Looks for a member of the object that comes next and stays before that object.
     pub(in crate::message) fn find(&self, wanted: &str) -> Result<Option<Value<'a>>, MessageError> {
         let mut ahead = self.clone();
@@ -315,6 +329,11 @@ impl<'a> Reader<'a> {
         self.at += 4;
         Ok(value)
     }
+}
+
+/// Splits where a string without escapes ends, or goes on otherwise.
+fn split_plain(text: &str) -> Option<(&str, &str)> {
+    text.split_at_checked(plain_len(text.as_bytes()))
 }
 
 /// How many bytes at the front of `bytes` stand for themselves in a string: no quote, backslash or control.

@@ -20,6 +20,7 @@ use crate::{
     plugin::{
         Body, NoHooks, PluginHooks, PluginService, ServeError, ToruPlugin,
         engine::{self, Hooks},
+        mount::Mounted,
     },
     proto::{Connection, Settings},
 };
@@ -129,7 +130,7 @@ impl TestHostBuilder {
         B: http_body::Body<Data = Bytes> + Send + 'static,
         B::Error: Into<BoxError>,
     {
-        self.run(metadata, service, NoHooks).await
+        self.run(metadata, Mounted(service), NoHooks).await
     }
 
     async fn run<S, B, H>(

@@ -204,7 +204,7 @@ impl Connection {
             bodies: false,
             heads: false,
             http_out: false,
-            ids: Ids::new(side),
+            ids: Ids::after(side, settings.numbers_after),
             streams: Streams::default(),
             raises: Raises::new(),
             timers: Timers::new(settings.response_timeout, settings.body_idle_timeout, settings.kv_timeout),

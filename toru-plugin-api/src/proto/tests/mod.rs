@@ -1,6 +1,7 @@
 //! Both ends in memory, in simulated time; and one end against frames that a broken peer would send.
 
 mod credit;
+mod flow;
 mod handshake;
 mod health;
 mod http;

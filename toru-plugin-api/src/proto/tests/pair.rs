@@ -128,6 +128,12 @@ impl Pair {
         self
     }
 
+    /// From now on the bytes are under way for so long.
+    pub(super) fn latency(mut self, latency: Duration) -> Self {
+        self.latency = latency;
+        self
+    }
+
     /// Moves bytes until both ends have nothing to say. No timer expires but by `pass`.
     pub(super) fn drive(&mut self) {
         for _ in 0..MOST_STEPS {
