@@ -72,6 +72,7 @@ pub mod frontend;
 pub mod fuzzing;
 pub mod http;
 pub mod instance;
+mod lanes;
 mod link;
 pub mod log;
 /// For the tests that need a process of their own; no part of the promise of this crate.
@@ -83,5 +84,6 @@ pub mod supervisor;
 
 pub use config::Config;
 pub use http::PluginService;
+pub use lanes::MAX_LANES;
 pub use supervisor::{PluginSupervisor, RestartPolicy, RestartPolicyError, RestartSettings, SupervisorError};
 pub use toru_plugin_api as api;

@@ -26,7 +26,7 @@ const PURE: [&str; 5] = [
 const IMPURE: [&str; 6] = ["tokio", "std::net", "std::process", "Instant::now", "SystemTime", "std::fs"];
 
 /// Who may not use whom: the module, and what it may not name.
-const ARROWS: [(&str, &[&str]); 8] = [
+const ARROWS: [(&str, &[&str]); 9] = [
     (
         "toru-core/src/process",
         &["crate::link", "crate::supervisor", "crate::http", "crate::routes", "crate::store"],
@@ -37,6 +37,10 @@ const ARROWS: [(&str, &[&str]); 8] = [
     (
         "toru-core/src/store",
         &["crate::link", "crate::supervisor", "crate::http", "crate::routes", "crate::process"],
+    ),
+    (
+        "toru-core/src/frontend",
+        &["crate::supervisor", "crate::discovery", "crate::http", "crate::link", "crate::process"],
     ),
     ("toru-plugin-api/src/frame", &["crate::proto", "crate::driver", "crate::plugin"]),
     ("toru-plugin-api/src/proto", &["crate::driver", "crate::plugin"]),
@@ -96,7 +100,9 @@ fn unsafe_stands_in_two_files_only() {
             continue;
         }
         for (line, code) in code(&text) {
-            let words: Vec<&str> = code.split(|c: char| !c.is_alphanumeric() && c != '_').collect();
+            // With the hyphen, so that a browser's `unsafe-inline` is another word.
+            let words: Vec<&str> =
+                code.split(|c: char| !c.is_alphanumeric() && c != '_' && c != '-').collect();
             assert!(!words.contains(&"unsafe"), "{name}:{line}: unsafe belongs into {UNSAFE:?}");
         }
     }

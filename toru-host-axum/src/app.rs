@@ -66,6 +66,9 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .route("/api/plugins/{id}/logs", get(api::logs::page))
         .route("/api/plugins/{id}/events", get(api::events::recent))
         .route("/api/plugins/{id}/bundle.js", get(api::bundle::file))
+        .route("/api/plugins/{id}/frontend", get(api::frontend::file))
+        .route("/api/plugins/{id}/frontend/", get(api::frontend::file))
+        .route("/api/plugins/{id}/frontend/{*path}", get(api::frontend::file))
         .route("/api/plugins/{id}/kv", post(api::kv::call))
         .fallback(nothing_here)
         .method_not_allowed_fallback(method_not_allowed)
@@ -96,10 +99,12 @@ const OWN_HEADERS: [(HeaderName, HeaderValue); 4] = [
     (HeaderName::from_static("cross-origin-resource-policy"), HeaderValue::from_static("same-origin")),
 ];
 
-/// Adds the headers of the host's own answers.
+/// Adds the headers of the host's own answers. A frontend's file has a policy of its own.
 pub(crate) fn secure(mut response: Response) -> Response {
     let headers = response.headers_mut();
-    headers.extend(OWN_HEADERS);
+    for (name, value) in OWN_HEADERS {
+        headers.entry(name).or_insert(value);
+    }
     headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     response
 }

@@ -4,35 +4,34 @@
 
 use std::{
     convert::Infallible,
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
 };
 
 use axum::{Router, body::Body as OwnBody, response::IntoResponse};
-use bytes::Bytes;
-use http::{HeaderValue, Method, Request, Response, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body::Body as _;
-use http_body_util::{BodyExt, Either};
-use hyper::{body::Incoming, upgrade::OnUpgrade};
-use tokio::time::timeout;
+use http_body_util::Either;
+use hyper::{
+    body::Incoming,
+    upgrade::{OnUpgrade, Parts},
+};
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
 use toru_core::{
     PluginService,
-    http::{AnswerBody, Caller, Identity, PluginTunnel, UpgradeSupport},
+    http::{AnswerBody, Caller, Identity, PluginTunnel, TunnelError, UpgradeSupport},
 };
 use tower_service::Service;
 
 use crate::{
-    access::{AllowedHosts, Credential, check_origin, strip},
+    access::{AllowedHosts, Credential, TrustedProxies, check_origin, strip},
     app::{self, App},
-    page,
+    linger::Lingering,
+    page::{self, Entrance},
     problem::{Kind, Problem},
+    wire::{Strict, UpgradeOffer},
 };
-
-/// What is read on of a body after its request was refused: what a client has sent before it can see the answer.
-const LINGER_BYTES: usize = 1 << 20;
-/// How long that may take.
-const LINGER_TIME: Duration = Duration::from_secs(1);
 
 /// What all connections share.
 pub(crate) struct Front {
@@ -41,7 +40,8 @@ pub(crate) struct Front {
     pub(crate) plugins: PluginService,
     /// What plugins are told of who asks: there is one account so far.
     pub(crate) admin: Identity,
-    pub(crate) allowed_hosts: AllowedHosts,
+    pub(crate) allowed_hosts: Arc<AllowedHosts>,
+    pub(crate) proxies: Arc<TrustedProxies>,
     pub(crate) uri_bytes: usize,
 }
 
@@ -58,8 +58,12 @@ pub(crate) enum Place {
 pub(crate) struct Connection {
     front: Arc<Front>,
     local: SocketAddr,
+    /// Who connected.
     caller: Caller,
+    /// Its address, where that is a proxy whose word on its clients is taken.
+    proxy: Option<IpAddr>,
     place: Place,
+    offer: UpgradeOffer,
     /// What goes on after the last answer, if that was a 101.
     upgraded: Mutex<Option<(OnUpgrade, PluginTunnel)>>,
 }
@@ -75,39 +79,79 @@ enum Destination {
 
 impl Connection {
     pub(crate) fn new(front: Arc<Front>, local: SocketAddr, peer: SocketAddr, place: Place) -> Self {
-        Self { front, local, caller: Caller::http(peer.ip()), place, upgraded: Mutex::default() }
+        let proxy = Some(peer.ip()).filter(|peer| front.proxies.contains(*peer));
+        Self {
+            front,
+            local,
+            caller: Caller::http(peer.ip()),
+            proxy,
+            place,
+            offer: UpgradeOffer::default(),
+            upgraded: Mutex::default(),
+        }
+    }
+
+    /// What the reader of the connection's bytes knows of upgrades.
+    pub(crate) fn upgrade_offer(&self) -> UpgradeOffer {
+        self.offer.clone()
     }
 
     /// Answers one request.
-    pub(crate) async fn answer(&self, mut request: Request<Incoming>) -> Response<Body> {
-        let front = &*self.front;
-        match self.admit(&request).await {
-            Ok(Destination::Plugin) => {
-                strip(request.headers_mut(), front.app.access.token());
-                self.forward(request).await.map(Either::Left)
-            }
-            Ok(Destination::Own) => {
-                let Ok(response): Result<_, Infallible> = front.router.clone().call(request).await;
-                app::secure(response).map(Either::Right)
-            }
-            Err(problem) => {
-                let response = app::secure(self.refuse(&request, problem)).map(Either::Right);
-                if !request.body().is_end_stream() {
-                    tokio::spawn(linger(request.into_body()));
-                }
+    pub(crate) async fn answer(&self, request: Request<Incoming>) -> Response<Body> {
+        let offers_upgrade = request.headers().contains_key(header::UPGRADE);
+        let mut response = self.respond(Lingering::request(request), offers_upgrade).await;
+        let is_declined = offers_upgrade && response.status() != StatusCode::SWITCHING_PROTOCOLS;
+        if is_declined && !self.offer.decline() {
+            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        response
+    }
+
+    async fn respond(&self, mut request: Request<Lingering>, offers_upgrade: bool) -> Response<Body> {
+        let forwarded =
+            self.proxy.map(|proxy| self.front.proxies.read(proxy, request.headers_mut())).transpose();
+        let (forwarded, admitted) = match forwarded {
+            Ok(forwarded) => (forwarded, self.admit(&request).await),
+            Err(problem) => (None, Err(problem)),
+        };
+        if let Ok(Destination::Plugin) = admitted {
+            let caller = forwarded.as_ref().map_or(&self.caller, |forwarded| &forwarded.caller);
+            return self.ask_plugin(request, caller, offers_upgrade).await.map(Either::Left);
+        }
+        let entrance = forwarded.map(Entrance::from).unwrap_or_default();
+        let response = match admitted {
+            Err(problem) => self.refuse(&request, &entrance, problem),
+            Ok(_) => {
+                request.extensions_mut().insert(entrance);
+                let Ok(response): Result<_, Infallible> = self.front.router.clone().call(request).await;
                 response
             }
+        };
+        app::secure(response).map(Either::Right)
+    }
+
+    async fn ask_plugin(
+        &self,
+        mut request: Request<Lingering>,
+        caller: &Caller,
+        offers_upgrade: bool,
+    ) -> Response<AnswerBody> {
+        let front = &*self.front;
+        strip(request.headers_mut(), front.app.access.token());
+        match offers_upgrade {
+            false => front.plugins.forward_for(request, caller, &front.admin).await,
+            true => self.offer_to_plugin(request, caller).await,
         }
     }
 
-    async fn forward(&self, mut request: Request<Incoming>) -> Response<AnswerBody> {
-        let plugins = &self.front.plugins;
-        if !request.headers().contains_key(header::UPGRADE) {
-            return plugins.forward_for(request, &self.caller, &self.front.admin).await;
-        }
+    async fn offer_to_plugin(
+        &self,
+        mut request: Request<Lingering>,
+        caller: &Caller,
+    ) -> Response<AnswerBody> {
         let client = hyper::upgrade::on(&mut request);
         request.extensions_mut().insert(UpgradeSupport);
-        let mut response = plugins.forward_for(request, &self.caller, &self.front.admin).await;
+        let mut response = self.front.plugins.forward_for(request, caller, &self.front.admin).await;
         if let Some(plugin) = PluginTunnel::take(&mut response) {
             *self.upgraded() = Some((client, plugin));
         }
@@ -118,8 +162,8 @@ impl Connection {
     pub(crate) async fn carry_on(&self) {
         let upgraded = self.upgraded().take();
         let Some((client, plugin)) = upgraded else { return };
-        if let Err(error) = plugin.carry(client).await {
-            tracing::debug!(error = &error as &dyn std::error::Error, "an upgraded connection was cut");
+        if let Err(error) = carry(client, plugin).await {
+            tracing::debug!(error = &*error, "an upgraded connection was cut");
         }
     }
 
@@ -129,7 +173,7 @@ impl Connection {
     }
 
     /// Whether a request may enter. What is looked at here is what is forwarded later: nothing is decoded or joined.
-    async fn admit(&self, request: &Request<Incoming>) -> Result<Destination, Problem> {
+    async fn admit(&self, request: &Request<Lingering>) -> Result<Destination, Problem> {
         let front = &*self.front;
         let (uri, headers) = (request.uri(), request.headers());
         if uri.path_and_query().is_some_and(|target| target.as_str().len() > front.uri_bytes) {
@@ -138,6 +182,10 @@ impl Connection {
         }
         if request.method() == Method::CONNECT {
             return Err(Problem::new(Kind::NotImplemented, "This host is no proxy."));
+        }
+        if !request.body().is_end_stream() && has_foreign_coding(headers) {
+            let detail = "A request's body may be sent in chunks, and in no other coding for transfer.";
+            return Err(Problem::new(Kind::NotImplemented, detail));
         }
         let authority = front.allowed_hosts.check(uri, headers, self.local)?;
         if app::is_public(uri.path()) {
@@ -156,12 +204,17 @@ impl Connection {
         }
     }
 
-    fn refuse(&self, request: &Request<Incoming>, problem: Problem) -> Response<OwnBody> {
+    fn refuse(
+        &self,
+        request: &Request<Lingering>,
+        entrance: &Entrance,
+        problem: Problem,
+    ) -> Response<OwnBody> {
         if problem.status() != StatusCode::UNAUTHORIZED {
             return problem.into_response();
         }
         let mut response =
-            if wants_page(request) { page::how_to_enter(problem) } else { problem.into_response() };
+            if wants_page(request) { page::how_to_enter(entrance, problem) } else { problem.into_response() };
         if self.place == Place::Reserved {
             response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
@@ -169,19 +222,28 @@ impl Connection {
     }
 }
 
-/// Reads on for a while, because a connection that closes on unread bytes is reset, and with it the answer is lost.
-async fn linger(mut body: Incoming) {
-    let mut left = LINGER_BYTES;
-    let read = async {
-        while let Some(Ok(frame)) = body.frame().await {
-            left = left.saturating_sub(frame.data_ref().map_or(0, Bytes::len));
-            if left == 0 {
-                return;
-            }
-        }
-    };
-    // Past the time the rest is left unread: the client had its chance.
-    let _ = timeout(LINGER_TIME, read).await;
+/// Joins both ends. The client's TCP connection is reset when the plugin has cut its own, so that what came does not look whole.
+async fn carry(
+    client: OnUpgrade,
+    plugin: PluginTunnel,
+) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    let client = client.await?.downcast::<TokioIo<Strict<TcpStream>>>();
+    let Parts { io, read_buf, .. } = client.expect("the server serves no other connections");
+    let mut client = io.into_inner().into_inner();
+    let joined = plugin.join(&mut client, read_buf).await;
+    if matches!(joined, Err(TunnelError::Plugin)) {
+        // Should it fail, the client sees an end: there is no other way to tell it more.
+        let _ = client.set_zero_linger();
+    }
+    Ok(joined?)
+}
+
+/// Whether a body comes in a coding that would be lost on the way: nobody would undo it (RFC 9112, 6.1).
+fn has_foreign_coding(headers: &HeaderMap) -> bool {
+    headers
+        .get_all(header::TRANSFER_ENCODING)
+        .iter()
+        .any(|coding| !coding.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked"))
 }
 
 fn no_place_for_plugins() -> Problem {
@@ -192,7 +254,7 @@ fn no_place_for_plugins() -> Problem {
 }
 
 /// Whether it is a person's browser that asks.
-fn wants_page(request: &Request<Incoming>) -> bool {
+fn wants_page(request: &Request<Lingering>) -> bool {
     let is_html = |value: &HeaderValue| value.as_bytes().windows(9).any(|part| part == b"text/html");
     request.method().is_safe() && request.headers().get_all(header::ACCEPT).iter().any(is_html)
 }

@@ -7,7 +7,8 @@
 //!                                                      └─ anything else ─▶ app (axum router) ─▶ api, page
 //! ```
 //!
-//! [`Server`] binds and serves; it prints nothing, reads no environment and speaks through `tracing`.
+//! [`Server`] binds and serves; it prints nothing, reads no environment and speaks through `tracing`. On one runtime, or on threads of its
+//! own ([`ServerBuilder::threads`]), each with a listener and a link to each plugin.
 //!
 //! ```no_run
 //! use std::sync::Arc;
@@ -33,10 +34,12 @@ mod api;
 mod app;
 mod front;
 mod limits;
+mod linger;
 mod page;
 mod problem;
 mod server;
+mod wire;
 
-pub use access::{AdminToken, TokenError};
+pub use access::{AdminToken, NetworkError, ProxyNetwork, TokenError};
 pub use limits::Limits;
 pub use server::{BindError, Server, ServerBuilder};

@@ -21,6 +21,7 @@ pub(crate) enum Kind {
     NotFound,
     UnknownPlugin,
     NoBundle,
+    NoFrontend,
     MethodNotAllowed,
     RequestTimeout,
     TooLarge,
@@ -53,6 +54,7 @@ impl Kind {
             Self::NotFound => (StatusCode::NOT_FOUND, "not-found", "There is nothing here"),
             Self::UnknownPlugin => (StatusCode::NOT_FOUND, "unknown-plugin", "There is no such plugin"),
             Self::NoBundle => (StatusCode::NOT_FOUND, "no-bundle", "The plugin has no frontend bundle"),
+            Self::NoFrontend => (StatusCode::NOT_FOUND, "no-frontend", "The plugin has no frontend files"),
             Self::MethodNotAllowed => {
                 (StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "The method is not allowed here")
             }

@@ -1,9 +1,11 @@
 //! The command line.
 
-use std::{path::PathBuf, time::Duration};
+use std::{num::NonZeroUsize, path::PathBuf, time::Duration};
 
 use clap::{Args as Group, Parser, Subcommand};
 use http::{HeaderName, HeaderValue, Method};
+use toru_core::MAX_LANES;
+use toru_host_axum::ProxyNetwork;
 
 use crate::attach::{self, Attach};
 
@@ -190,9 +192,15 @@ pub(crate) struct Listen {
     /// The address to listen on; port 0 takes any that is free
     #[arg(long = "listen", value_name = "ADDR", default_value = "127.0.0.1:3000", value_parser = address)]
     pub(crate) address: String,
+    /// The threads that serve, each with a listener and a link to each plugin of its own [default: one for each core]
+    #[arg(long, value_name = "N", value_parser = threads)]
+    pub(crate) threads: Option<NonZeroUsize>,
     /// A further name that the host answers for, `name` or `name:port`; may be repeated
     #[arg(long = "allow-host", value_name = "NAME")]
     pub(crate) allowed_hosts: Vec<String>,
+    /// A proxy in front whose `x-forwarded-*` headers are taken, `ADDR` or `ADDR/BITS`; may be repeated
+    #[arg(long = "trusted-proxy", value_name = "CIDR")]
+    pub(crate) trusted_proxies: Vec<ProxyNetwork>,
 }
 
 #[derive(Debug, Group)]
@@ -246,6 +254,11 @@ fn address(text: &str) -> Result<String, String> {
         Some((host, port)) if !host.is_empty() && port.parse::<u16>().is_ok() => Ok(text.into()),
         _ => Err("an address is written `127.0.0.1:3000`, `[::1]:3000` or `localhost:3000`".into()),
     }
+}
+
+fn threads(text: &str) -> Result<NonZeroUsize, String> {
+    let threads = text.parse::<NonZeroUsize>().ok().filter(|threads| threads.get() <= MAX_LANES);
+    threads.ok_or_else(|| format!("a number of threads is 1 to {MAX_LANES}"))
 }
 
 fn seconds(text: &str) -> Result<Duration, String> {
@@ -306,6 +319,15 @@ mod tests {
     }
 
     #[test]
+    fn a_proxy_is_named_by_its_address_or_network() {
+        let serve = |network| Args::try_parse_from(["toru", "serve", "--trusted-proxy", network]);
+        assert!(serve("127.0.0.1").is_ok() && serve("fd00::/8").is_ok());
+        for network in ["localhost", "10.0.0.0/33", "10.0.0"] {
+            assert_eq!(serve(network).unwrap_err().exit_code(), 2, "{network}");
+        }
+    }
+
+    #[test]
     fn addresses_have_a_port_and_times_are_positive() {
         assert!(
             address("127.0.0.1:0").is_ok()
@@ -318,6 +340,15 @@ mod tests {
         assert_eq!(seconds("0.5"), Ok(Duration::from_millis(500)));
         for text in ["", "0", "-1", "NaN", "inf", "1e300", "x"] {
             assert!(seconds(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn threads_are_between_one_and_the_most_lanes() {
+        assert_eq!(threads("1").map(NonZeroUsize::get), Ok(1));
+        assert_eq!(threads("64").map(NonZeroUsize::get), Ok(64));
+        for text in ["", "0", "-1", "65", "1.5", "all"] {
+            assert_eq!(threads(text), Err("a number of threads is 1 to 64".to_owned()), "{text}");
         }
     }
 }

@@ -9,7 +9,10 @@ use std::{
 
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::process::{Child, Command};
-use toru_core::{api::PluginMetadata, discovery::read_source_dir};
+use toru_core::{
+    api::PluginMetadata,
+    discovery::{FrontendFiles, read_source_dir},
+};
 
 use crate::failure::Failure;
 
@@ -38,6 +41,17 @@ impl Source {
 
     pub(crate) fn has_build(&self) -> bool {
         self.build.is_some()
+    }
+
+    /// The frontend that the manifest names, as it is after the build: where it is.
+    pub(crate) fn frontend(&self) -> Result<String, Failure> {
+        let (definition, _) = read_source_dir(&self.dir).map_err(Failure::new)?;
+        let FrontendFiles { bundle, folder, missing, .. } = definition.frontend;
+        match (missing, folder.map(|folder| folder.path()).or(bundle)) {
+            (None, Some(path)) => Ok(format!("{} is there", path.display())),
+            (Some(missing), _) => Err(Failure::new(missing)),
+            (None, None) => Err(Failure::new("its manifest names none any more")),
+        }
     }
 
     /// Runs the build, if there is one; what it prints goes to stderr. Dropping the future kills it.

@@ -25,6 +25,9 @@ async fn steps(args: Check) -> Result<(), Failure> {
         step("build", source.build().await)?;
         passed("build", "done");
     }
+    if source.metadata.frontend().is_some() {
+        passed("frontend", &step("frontend", source.frontend())?);
+    }
     let solo = step("start", Solo::start(&source, args.start.timeout).await)?;
     let protocol = solo
         .status()

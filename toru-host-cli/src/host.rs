@@ -2,12 +2,14 @@
 
 use std::{
     io::{self, IsTerminal, Write},
+    num::NonZeroUsize,
     path::{Path, PathBuf},
     sync::Arc,
+    thread,
 };
 
 use tokio::sync::oneshot;
-use toru_core::PluginSupervisor;
+use toru_core::{MAX_LANES, PluginSupervisor};
 use toru_host_axum::{AdminToken, Server};
 
 use crate::{args::Listen, descriptors, failure::Failure, signals::Signals};
@@ -32,9 +34,13 @@ impl Host {
         descriptors::make_room();
         let (token, token_file) = admin_token(data)?;
         let supervisor = Arc::new(supervisor);
-        let mut builder = Server::builder(supervisor.clone(), token);
+        let threads = listen.threads.unwrap_or_else(one_for_each_core);
+        let mut builder = Server::builder(supervisor.clone(), token).threads(threads);
         for host in &listen.allowed_hosts {
             builder = builder.allow_host(host);
+        }
+        for network in &listen.trusted_proxies {
+            builder = builder.trusted_proxy(*network);
         }
         let server = builder.bind(&*listen.address).await.map_err(Failure::new)?;
         if !server.local_addr().ip().is_loopback() {
@@ -114,6 +120,13 @@ impl Announcement {
             }
         }
     }
+}
+
+/// As many threads as this process may run on at once, within what there may be.
+fn one_for_each_core() -> NonZeroUsize {
+    let most = NonZeroUsize::new(MAX_LANES).expect("it is no zero");
+    // Where the system does not tell, one is always right.
+    thread::available_parallelism().map_or(NonZeroUsize::MIN, |cores| cores.min(most))
 }
 
 /// A line on stdout, which may be closed by who started this.

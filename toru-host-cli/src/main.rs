@@ -57,7 +57,7 @@ fn run(command: Command) -> Result<(), Failure> {
     done
 }
 
-/// One thread for sockets on both sides: a request that wakes no other thread costs half as much.
+/// One thread for what is no request: supervision, signals, a command's own work. Servers have threads of their own.
 fn runtime() -> Result<Runtime, Failure> {
     tokio::runtime::Builder::new_current_thread()
         .enable_all()

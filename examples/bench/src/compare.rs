@@ -4,23 +4,14 @@ use std::time::Duration;
 
 use crate::{
     Outcome, cpu,
-    load::{self, Answer, Sample},
+    figures::{Figures, Measured},
+    load::{self, Answer},
     memory::Peak,
     options::Options,
-    report::{Report, Row, head, line, median},
+    report::{Report, Row, head, line},
     system::{BASE, Entrant, System},
     workload::Workload,
 };
-
-/// One measurement of one system.
-#[derive(Debug, Clone, Copy)]
-struct Measured {
-    load: Sample,
-    cpu_per_request: Duration,
-    /// How far the peak of memory rose, in bytes: of the processes that clients connect to, and of those behind them.
-    front_growth: u64,
-    back_growth: u64,
-}
 
 /// Systems that do not answer the same are not compared.
 pub(crate) fn refuse_unlike_answers(entrants: &[Entrant], workload: &Workload) -> Outcome<()> {
@@ -70,13 +61,27 @@ pub(crate) fn run(
     options: &Options,
     report: &mut Report,
 ) {
-    let mut measured: Vec<_> = entrants.iter().map(|_| Ok(Vec::new())).collect();
+    let systems: Vec<_> = entrants
+        .iter()
+        .map(|(name, system)| system.as_ref().ok().filter(|_| name.cannot_carry(workload).is_none()))
+        .collect();
+    let measured = in_turn(&systems, workload, connections, options);
+    tell(entrants, workload, connections, &measured, report);
+}
+
+/// What was measured of each system, or why it failed. A round asks each once; one that is not there has no measurement.
+pub(crate) fn in_turn(
+    systems: &[Option<&System>],
+    workload: &Workload,
+    connections: u32,
+    options: &Options,
+) -> Vec<Result<Vec<Measured>, String>> {
+    let mut measured: Vec<_> = systems.iter().map(|_| Ok(Vec::new())).collect();
     // The first round warms caches, connections and allocators up, and is thrown away.
     let rounds = if options.quick { 1..=options.rounds() } else { 0..=options.rounds() };
     for round in rounds {
-        for ((name, system), measured) in entrants.iter().zip(&mut measured) {
-            let (Ok(system), None) = (system, name.cannot_carry(workload)) else { continue };
-            let Ok(all) = measured else { continue };
+        for (system, measured) in systems.iter().zip(&mut measured) {
+            let (Some(system), Ok(all)) = (system, &mut *measured) else { continue };
             let seconds = if round == 0 { 1 } else { options.seconds() };
             match measure(system, workload, connections, seconds) {
                 Ok(_) if round == 0 => {}
@@ -85,7 +90,7 @@ pub(crate) fn run(
             }
         }
     }
-    tell(entrants, workload, connections, &measured, report);
+    measured
 }
 
 fn measure(system: &System, workload: &Workload, connections: u32, seconds: u32) -> Outcome<Measured> {
@@ -150,83 +155,4 @@ fn tell(
         }
     }
     println!();
-}
-
-/// The medians of all rounds.
-struct Figures {
-    rps: f64,
-    /// From the slowest to the fastest round, as a part of the median.
-    spread: f64,
-    p50_us: f64,
-    p99_us: f64,
-    cpu_us: f64,
-    /// The most of all rounds, in MiB.
-    front_growth: f64,
-    back_growth: f64,
-}
-
-impl Figures {
-    fn of(all: &[Measured]) -> Option<Self> {
-        let of = |value: fn(&Measured) -> f64| median(all.iter().map(value));
-        let most = |value: fn(&Measured) -> u64| all.iter().map(value).max();
-        let rps = of(|m| m.load.per_second)?;
-        let all_rps = all.iter().map(|m| m.load.per_second);
-        let (slowest, fastest) = (all_rps.clone().fold(rps, f64::min), all_rps.fold(rps, f64::max));
-        Some(Self {
-            rps,
-            spread: (fastest - slowest) / rps,
-            p50_us: of(|m| micros(m.load.p50))?,
-            p99_us: of(|m| micros(m.load.p99))?,
-            cpu_us: of(|m| micros(m.cpu_per_request))?,
-            front_growth: mebibytes(most(|m| m.front_growth)?),
-            back_growth: mebibytes(most(|m| m.back_growth)?),
-        })
-    }
-
-    fn line(&self, system: &str, base: Option<&Self>) -> String {
-        let ratio = |of: fn(&Self) -> f64| match base {
-            Some(base) => format!("{:.2}", of(self) / of(base)),
-            None => "null".to_owned(),
-        };
-        line([
-            system.to_owned(),
-            short(self.rps),
-            format!("{:.0} %", self.spread * 100.0),
-            ratio(|f| f.rps),
-            format!("{:.0}", self.p50_us),
-            format!("{:.0}", self.p99_us),
-            ratio(|f| f.p99_us),
-            short(self.cpu_us),
-            ratio(|f| f.cpu_us),
-            format!("{:.1}", self.front_growth),
-            format!("{:.1}", self.back_growth),
-        ])
-    }
-
-    fn row(&self, row: Row, base: Option<&Self>) -> Row {
-        let row = Row {
-            rps: Some(self.rps),
-            p50_us: Some(self.p50_us),
-            p99_us: Some(self.p99_us),
-            cpu_us: Some(self.cpu_us),
-            ratio_to_nginx: base.map(|base| self.rps / base.rps),
-            ..row
-        };
-        row.with("spread", self.spread)
-            .with("front_growth_mib", self.front_growth)
-            .with("back_growth_mib", self.back_growth)
-    }
-}
-
-/// Three digits, as far as a figure is worth.
-fn short(value: f64) -> String {
-    if value < 100.0 { format!("{value:.1}") } else { format!("{value:.0}") }
-}
-
-fn micros(time: Duration) -> f64 {
-    time.as_secs_f64() * 1e6
-}
-
-fn mebibytes(bytes: u64) -> f64 {
-    crate::size::mebibytes(bytes)
 }

@@ -14,8 +14,10 @@
 mod bodies;
 mod compare;
 mod cpu;
+mod figures;
 mod hop;
 mod kv;
+mod life;
 mod load;
 mod machine;
 mod memory;
@@ -50,6 +52,8 @@ enum Command {
     Bodies(Options),
     /// The store as a plugin sees it, against Redis and the disk
     Kv(Options),
+    /// Starts, crashes, and what a hundred plugins cost
+    Life(Options),
     /// All of these, one after the other
     All(Options),
     /// A large body through the echo of both example plugins, and what it costs in memory
@@ -67,7 +71,8 @@ fn main() -> ExitCode {
         Command::Hop(options) => run(&[hop::run], &options),
         Command::Bodies(options) => run(&[bodies::run], &options),
         Command::Kv(options) => run(&[kv::run], &options),
-        Command::All(options) => run(&[hop::run, bodies::run, kv::run], &options),
+        Command::Life(options) => run(&[life::run], &options),
+        Command::All(options) => run(&[hop::run, bodies::run, kv::run, life::run], &options),
         Command::Stream(options) => stream::run(&options),
         Command::Server(server) => serve::run(server),
     };

@@ -2,6 +2,9 @@
 //!
 //! Try it: `cargo run -p embed-axum`, then `curl http://127.0.0.1:3002/plugins/hello-python/json`. It has no access
 //! control of its own, so it stays on loopback; add yours as a layer.
+//!
+//! Its runtime has several threads, so it takes `service()`: they share one link to each plugin. A host with a current-thread
+//! runtime for each thread takes `lane()` on each of them instead, before `initialize()`.
 
 use std::error::Error;
 

@@ -159,7 +159,7 @@ impl PluginService {
         B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<BoxError>,
     {
-        let (mut link, mut permit) = endpoint.acquire(self.lane).await?;
+        let (mut link, mut permit) = endpoint.acquire(self.lane.id()).await?;
         let outgoing = match body {
             FirstLook::Decided(outgoing) => outgoing,
             FirstLook::Later(body) => match link.collects() {
@@ -194,8 +194,8 @@ impl PluginService {
             }
             // A plugin that refuses for now may be asked again; one that takes nothing any more has a successor.
             (link, permit) = match error {
-                SendError::NotTaken => endpoint.acquire_other(self.lane, &link).await?,
-                _ => endpoint.acquire(self.lane).await?,
+                SendError::NotTaken => endpoint.acquire_other(self.lane.id(), &link).await?,
+                _ => endpoint.acquire(self.lane.id()).await?,
             };
         }
         Err(Problem::PluginUnavailable)

@@ -13,7 +13,7 @@ use http_body::Body;
 use toru_plugin_api::driver::BoxError;
 
 use super::{AnswerBody, trace::RequestIds};
-use crate::{config::Config, routes::Routes};
+use crate::{config::Config, lanes::Lease, routes::Routes};
 
 /// A tower service for `http::Request<B>`: sends a request to the plugin whose route its path begins with.
 ///
@@ -30,7 +30,7 @@ use crate::{config::Config, routes::Routes};
 pub struct PluginService {
     pub(super) routes: Arc<Routes>,
     /// Which of a plugin's links is used.
-    pub(super) lane: usize,
+    pub(super) lane: Lease,
     /// Removed from the front of each path.
     pub(super) strip: Arc<str>,
     /// What plugins are told as the front of `x-forwarded-prefix`.
@@ -43,7 +43,7 @@ pub struct PluginService {
 
 impl PluginService {
     /// A service over these routes, whose requests use the links of this lane.
-    pub(crate) fn new(routes: Arc<Routes>, lane: usize, config: &Config) -> Self {
+    pub(crate) fn new(routes: Arc<Routes>, lane: Lease, config: &Config) -> Self {
         let millis = u64::try_from(config.response_timeout.as_millis()).unwrap_or(u64::MAX);
         Self {
             routes,

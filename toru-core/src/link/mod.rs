@@ -1,7 +1,7 @@
 //! The host's end of a live connection: versions 1 and 2 behind one small interface.
 //!
 //! [`Link`] is what requests and supervision hold. What a plugin starts by itself (KV calls, log records, events) is served by a task
-//! of the link on the runtime that drives it; what supervision must know comes as [`LinkNews`].
+//! of the link on the supervisor's runtime, whichever drives the link; what supervision must know comes as [`LinkNews`].
 
 mod gate;
 mod host_side;
@@ -197,17 +197,19 @@ pub(crate) enum SendError {
 }
 
 impl Link {
-    /// A version 2 link over this end of a socket pair, driven by `runtime`; sends `init`.
+    /// A version 2 link over this end of a socket pair; sends `init`. `lane` drives it: nothing there waits for a store or a
+    /// file, because what the plugin starts by itself is served on `own`, the supervisor's runtime.
     ///
     /// # Errors
     /// The socket cannot be registered with the runtime.
     pub(crate) fn open_v2(
         socket: std::os::unix::net::UnixStream,
         setup: LinkSetup,
-        runtime: &Handle,
+        lane: &Handle,
+        own: &Handle,
     ) -> std::io::Result<(Self, mpsc::Receiver<LinkNews>)> {
         let (news, receiver) = mpsc::channel(NEWS_WAITING);
-        let link = v2::Link::open(socket, setup, news, runtime)?;
+        let link = v2::Link::open(socket, setup, news, lane, own)?;
         Ok((Self(Version::Two(link)), receiver))
     }
 
@@ -218,7 +220,7 @@ impl Link {
         IO: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
     {
         let (news, receiver) = mpsc::channel(NEWS_WAITING);
-        (Self(Version::Two(v2::Link::over(io, setup, news))), receiver)
+        (Self(Version::Two(v2::Link::over(io, setup, news, &Handle::current()))), receiver)
     }
 
     /// A version 1 link: connects as soon as the plugin listens (retry from 1 ms, doubling to 50 ms), verifies the peer, sends `init`.
@@ -244,6 +246,14 @@ impl Link {
         match &self.0 {
             Version::One(link) => link.close(),
             Version::Two(link) => link.close(),
+        }
+    }
+
+    /// Resolves when no stream is open on it, or it has ended; a version 1 link is not asked.
+    pub(crate) async fn idle(&self) {
+        match &self.0 {
+            Version::One(_) => {}
+            Version::Two(link) => link.idle().await,
         }
     }
 

@@ -61,15 +61,21 @@ impl Link {
         socket: std::os::unix::net::UnixStream,
         setup: LinkSetup,
         news: mpsc::Sender<LinkNews>,
-        runtime: &runtime::Handle,
+        lane: &runtime::Handle,
+        own: &runtime::Handle,
     ) -> std::io::Result<Self> {
-        let _context = runtime.enter();
+        let _context = lane.enter();
         socket.set_nonblocking(true)?;
-        Ok(Self::over(UnixStream::from_std(socket)?, setup, news))
+        Ok(Self::over(UnixStream::from_std(socket)?, setup, news, own))
     }
 
-    /// Over any stream, on the current runtime.
-    pub(super) fn over<IO>(io: IO, mut setup: LinkSetup, news: mpsc::Sender<LinkNews>) -> Self
+    /// Over any stream, driven by the current runtime; what the plugin starts is served on `own`.
+    pub(super) fn over<IO>(
+        io: IO,
+        mut setup: LinkSetup,
+        news: mpsc::Sender<LinkNews>,
+        own: &runtime::Handle,
+    ) -> Self
     where
         IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
@@ -84,7 +90,7 @@ impl Link {
         let gate = EventGate::new(Instant::now());
         let served = Served { handle: handle.clone(), shared: shared.clone(), kv, requests, gate, news };
         let driver = tokio::spawn(driver);
-        tokio::spawn(served.run(incoming, driver));
+        own.spawn(served.run(incoming, driver));
         Self { handle, shared }
     }
 
@@ -98,6 +104,10 @@ impl Link {
 
     pub(super) fn close(&self) {
         self.handle.close();
+    }
+
+    pub(super) async fn idle(&self) {
+        self.handle.idle().await;
     }
 
     pub(super) async fn kv(&self, call: KvCall) -> Result<KvAnswer, KvError> {

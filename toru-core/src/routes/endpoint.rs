@@ -12,7 +12,10 @@ use arc_swap::ArcSwap;
 use http::HeaderValue;
 use tokio::sync::{Notify, Semaphore, TryAcquireError};
 
-use crate::link::{Link, Permit};
+use crate::{
+    lanes::LaneId,
+    link::{Link, Permit},
+};
 
 /// Whether a plugin's route answers, and through what.
 #[derive(Debug, Clone)]
@@ -21,10 +24,19 @@ pub(crate) enum Availability {
     Disabled,
     /// Starting, in backoff or draining: requests wait in the queue, then 503.
     Waiting,
-    /// Requests go through these links, one per lane; a lane without its own uses the first.
-    Ready(Arc<[Option<Link>]>),
+    /// Requests go through these links.
+    Ready(ReadyLinks),
     /// Failed for good: 503.
     Failed,
+}
+
+/// The links of a process that take requests.
+#[derive(Debug, Clone)]
+pub(crate) struct ReadyLinks {
+    /// For who sends on no lane, or on one that has no link of its own here.
+    pub(crate) first: Link,
+    /// Those of the lanes.
+    pub(crate) by_lane: Vec<(LaneId, Link)>,
 }
 
 /// What an endpoint is made of.
@@ -44,6 +56,13 @@ pub(crate) struct EndpointSettings {
     pub(crate) queue_wait: Duration,
 }
 
+impl ReadyLinks {
+    /// How many there are.
+    pub(crate) fn len(&self) -> usize {
+        1 + self.by_lane.len()
+    }
+}
+
 /// One plugin as the router sees it. Lives as long as the plugin is known; its availability changes.
 #[derive(Debug)]
 pub(crate) struct Endpoint {
@@ -59,13 +78,20 @@ pub(crate) struct Endpoint {
 enum State {
     Disabled,
     Waiting,
-    Ready(Box<[Option<Lane>]>),
+    Ready(Ready),
     Failed,
+}
+
+#[derive(Debug)]
+struct Ready {
+    first: Way,
+    /// By the slots of their lanes.
+    by_slot: Box<[Option<(LaneId, Way)>]>,
 }
 
 /// A link and the places of the requests on it that have no answer's head yet.
 #[derive(Debug, Clone)]
-struct Lane {
+struct Way {
     link: Link,
     places: Arc<Semaphore>,
 }
@@ -90,7 +116,7 @@ enum Look {
     /// Nothing to send on: the state must change first.
     AwaitChange,
     /// The link is full.
-    AwaitPlace(Lane),
+    AwaitPlace(Way),
 }
 
 impl Endpoint {
@@ -144,24 +170,13 @@ impl Endpoint {
             Availability::Disabled => State::Disabled,
             Availability::Waiting => State::Waiting,
             Availability::Failed => State::Failed,
-            Availability::Ready(links) => {
-                let current = self.state.load();
-                State::Ready(
-                    links
-                        .iter()
-                        .map(|link| {
-                            link.as_ref().map(|link| current.lane_of(link, self.settings.max_in_flight))
-                        })
-                        .collect(),
-                )
-            }
+            Availability::Ready(links) => self.state.load().ready(links, self.settings.max_in_flight),
         };
         let next = Arc::new(next);
         let previous = self.state.swap(next.clone());
-        for lane in
-            previous.lanes().filter(|old| !next.lanes().any(|new| Arc::ptr_eq(&new.places, &old.places)))
+        for way in previous.ways().filter(|old| !next.ways().any(|new| Arc::ptr_eq(&new.places, &old.places)))
         {
-            lane.places.close();
+            way.places.close();
         }
         self.changed.notify_waiters();
     }
@@ -170,7 +185,7 @@ impl Endpoint {
     /// `queue_len` requests for at most `queue_wait`. Where nobody waits this is two atomic loads and a semaphore, without an allocation.
     ///
     /// Dropping the future leaves the queue.
-    pub(crate) async fn acquire(&self, lane: usize) -> Result<(Link, Permit), Refusal> {
+    pub(crate) async fn acquire(&self, lane: Option<LaneId>) -> Result<(Link, Permit), Refusal> {
         match self.look(lane, None) {
             Look::Go(link, permit) => Ok((link, permit)),
             Look::Stop(refusal) => Err(refusal),
@@ -179,7 +194,11 @@ impl Endpoint {
     }
 
     /// As `acquire`, but never the link `refused`: it takes no requests any more, whether or not its owner knows yet.
-    pub(crate) async fn acquire_other(&self, lane: usize, refused: &Link) -> Result<(Link, Permit), Refusal> {
+    pub(crate) async fn acquire_other(
+        &self,
+        lane: Option<LaneId>,
+        refused: &Link,
+    ) -> Result<(Link, Permit), Refusal> {
         self.queue(lane, Some(refused)).await
     }
 
@@ -192,35 +211,34 @@ impl Endpoint {
         }
     }
 
-    fn look(&self, lane: usize, refused: Option<&Link>) -> Look {
+    fn look(&self, lane: Option<LaneId>, refused: Option<&Link>) -> Look {
         let state = self.state.load();
-        let lane = match &**state {
+        let ready = match &**state {
             State::Disabled => return Look::Stop(Refusal::Disabled),
             State::Failed => return Look::Stop(Refusal::Failed),
             State::Waiting => return Look::AwaitChange,
-            State::Ready(lanes) => {
-                lanes.get(lane).and_then(Option::as_ref).or_else(|| lanes.first()?.as_ref())
-            }
+            State::Ready(ready) => ready,
         };
-        let Some(lane) = lane.filter(|lane| refused.is_none_or(|refused| !refused.is_same(&lane.link)))
-        else {
+        let is_taking = |way: &&Way| refused.is_none_or(|refused| !refused.is_same(&way.link));
+        let own = ready.of_lane(lane).filter(is_taking);
+        let Some(way) = own.or_else(|| Some(&ready.first).filter(is_taking)) else {
             return Look::AwaitChange;
         };
-        match lane.places.clone().try_acquire_owned() {
-            Ok(place) => Look::Go(lane.link.clone(), Permit::new(place)),
-            Err(TryAcquireError::NoPermits) => Look::AwaitPlace(lane.clone()),
+        match way.places.clone().try_acquire_owned() {
+            Ok(place) => Look::Go(way.link.clone(), Permit::new(place)),
+            Err(TryAcquireError::NoPermits) => Look::AwaitPlace(way.clone()),
             Err(TryAcquireError::Closed) => Look::AwaitChange,
         }
     }
 
-    async fn queue(&self, lane: usize, refused: Option<&Link>) -> Result<(Link, Permit), Refusal> {
+    async fn queue(&self, lane: Option<LaneId>, refused: Option<&Link>) -> Result<(Link, Permit), Refusal> {
         let _waiter = Waiter::enter(&self.waiting, self.settings.queue_len).ok_or(Refusal::QueueFull)?;
         tokio::time::timeout(self.settings.queue_wait, self.wait(lane, refused))
             .await
             .unwrap_or(Err(Refusal::WaitedTooLong))
     }
 
-    async fn wait(&self, lane: usize, refused: Option<&Link>) -> Result<(Link, Permit), Refusal> {
+    async fn wait(&self, lane: Option<LaneId>, refused: Option<&Link>) -> Result<(Link, Permit), Refusal> {
         loop {
             // Registered before the look, so that no change between the two is missed.
             let mut changed = std::pin::pin!(self.changed.notified());
@@ -230,9 +248,9 @@ impl Endpoint {
                 Look::Stop(refusal) => return Err(refusal),
                 Look::AwaitChange => changed.await,
                 // The semaphore serves in order, and is closed when its link goes.
-                Look::AwaitPlace(lane) => {
-                    if let Ok(place) = lane.places.acquire_owned().await {
-                        return Ok((lane.link, Permit::new(place)));
+                Look::AwaitPlace(way) => {
+                    if let Ok(place) = way.places.acquire_owned().await {
+                        return Ok((way.link, Permit::new(place)));
                     }
                 }
             }
@@ -241,19 +259,40 @@ impl Endpoint {
 }
 
 impl State {
-    fn lanes(&self) -> impl Iterator<Item = &Lane> {
-        let lanes: &[Option<Lane>] = match self {
-            Self::Ready(lanes) => lanes,
-            Self::Disabled | Self::Waiting | Self::Failed => &[],
+    fn ways(&self) -> impl Iterator<Item = &Way> {
+        let ready = match self {
+            Self::Ready(ready) => Some(ready),
+            Self::Disabled | Self::Waiting | Self::Failed => None,
         };
-        lanes.iter().flatten()
+        ready.into_iter().flat_map(|ready| {
+            let by_lane = ready.by_slot.iter().flatten().map(|(_, way)| way);
+            std::iter::once(&ready.first).chain(by_lane)
+        })
     }
 
-    fn lane_of(&self, link: &Link, max_in_flight: usize) -> Lane {
-        self.lanes().find(|lane| lane.link.is_same(link)).cloned().unwrap_or_else(|| Lane {
-            link: link.clone(),
-            places: Arc::new(Semaphore::new(max_in_flight.min(link.max_concurrent()))),
-        })
+    /// The state with these links. Those that stay keep their places.
+    fn ready(&self, links: ReadyLinks, max_in_flight: usize) -> Self {
+        let way = |link: Link| {
+            let kept = self.ways().find(|way| way.link.is_same(&link)).cloned();
+            kept.unwrap_or_else(|| {
+                let places = Arc::new(Semaphore::new(max_in_flight.min(link.max_concurrent())));
+                Way { link, places }
+            })
+        };
+        let slots = links.by_lane.iter().map(|(lane, _)| lane.slot + 1).max().unwrap_or(0);
+        let mut by_slot = vec![None; slots];
+        for (lane, link) in links.by_lane {
+            by_slot[lane.slot] = Some((lane, way(link)));
+        }
+        Self::Ready(Ready { first: way(links.first), by_slot: by_slot.into() })
+    }
+}
+
+impl Ready {
+    fn of_lane(&self, lane: Option<LaneId>) -> Option<&Way> {
+        let lane = lane?;
+        let (id, way) = self.by_slot.get(lane.slot)?.as_ref()?;
+        (*id == lane).then_some(way)
     }
 }
 

@@ -9,7 +9,7 @@ use std::{collections::HashMap, sync::Arc};
 
 use arc_swap::ArcSwap;
 
-pub(crate) use endpoint::{Availability, Endpoint, EndpointSettings, Refusal};
+pub(crate) use endpoint::{Availability, Endpoint, EndpointSettings, ReadyLinks, Refusal};
 
 /// The table of all routes. Reading takes no lock; writing replaces it whole.
 #[derive(Debug, Default)]

@@ -2,6 +2,8 @@
 //!
 //! A store is given empty, with default limits unless said otherwise, and on the [`Clock`] where one is asked for.
 
+mod expiry;
+
 use std::{collections::BTreeMap, time::Duration};
 
 use bytes::Bytes;
@@ -11,6 +13,8 @@ use toru_plugin_api::message::kv::{KvAnswer, KvCall, KvErrorCode, KvWrite};
 
 use super::{Clock, EventStore, KvLimits, KvStore, StateStore};
 use crate::event::{Event, EventType};
+
+pub use expiry::kv_expiry;
 
 /// The limits that [`kv_quota`] goes by.
 #[must_use]
@@ -187,28 +191,18 @@ pub async fn kv_quota_raced(store: std::sync::Arc<dyn KvStore>) {
     assert_eq!(keys.len() as u64, accepted);
 }
 
-/// What has expired is absent everywhere.
-pub async fn kv_expiry(store: &dyn KvStore, clock: &Clock) {
-    answer(store, "a", set_for("k", "v", 1_000)).await;
-    clock.advance(Duration::from_millis(999));
-    assert_eq!(answer(store, "a", get("k")).await, value("v"));
-    clock.advance(Duration::from_millis(1));
-    assert_eq!(answer(store, "a", get("k")).await, ABSENT);
-    assert_eq!(answer(store, "a", list("", None, 10)).await, keys(&[], None));
-    assert_eq!(answer(store, "a", swap("k", Some("v"), Some("w"))).await, KvAnswer::Swapped(false));
-    assert_eq!(answer(store, "a", delete("k")).await, KvAnswer::Deleted(false));
-    answer(store, "a", set_for("k", "v", 1_000)).await;
-    clock.advance(Duration::from_secs(1));
-    assert_eq!(answer(store, "a", swap("k", None, Some("w"))).await, KvAnswer::Swapped(true));
-    assert_eq!(answer(store, "a", get("k")).await, value("w"));
-    // A write without a time to live clears the one that was there.
-    answer(store, "a", set_for("k", "v", 1_000)).await;
-    answer(store, "a", set("k", "kept")).await;
-    clock.advance(Duration::from_secs(3_600));
-    assert_eq!(answer(store, "a", get("k")).await, value("kept"));
-    // The longest time to live does not wrap.
-    answer(store, "a", set_for("k", "long", (1 << 53) - 1)).await;
-    assert_eq!(answer(store, "a", get("k")).await, value("long"));
+/// Of those that race to insert a key one wins, and of those that race to change a value one does.
+pub async fn kv_swaps_raced(store: std::sync::Arc<dyn KvStore>) {
+    for (expected, new) in [(None, "first"), (Some("first"), "second")] {
+        let mut racing = tokio::task::JoinSet::new();
+        for _ in 0..20 {
+            let store = std::sync::Arc::clone(&store);
+            racing.spawn(async move { store.call("a", swap("k", expected, Some(new))).await });
+        }
+        let swapped = racing.join_all().await.into_iter();
+        assert_eq!(swapped.filter(|answer| *answer == Ok(KvAnswer::Swapped(true))).count(), 1);
+    }
+    assert_eq!(answer(&*store, "a", get("k")).await, value("second"));
 }
 
 fn keys(keys: &[&str], next: Option<&str>) -> KvAnswer {

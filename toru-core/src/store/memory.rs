@@ -299,6 +299,7 @@ mod tests {
         let small = || MemoryKvStore::with_clock(conformance::small_limits(), clock.clone());
         conformance::kv_quota(&small(), &clock).await;
         conformance::kv_quota_raced(Arc::new(small())).await;
+        conformance::kv_swaps_raced(Arc::new(MemoryKvStore::new())).await;
         conformance::events(&MemoryEventStore::new()).await;
         conformance::event_pruning(&MemoryEventStore::with_clock(clock.clone()), &clock).await;
         conformance::state_store(&MemoryStateStore::new()).await;

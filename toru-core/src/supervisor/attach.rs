@@ -71,9 +71,7 @@ pub(super) async fn attach(
         prepared.definition.metadata.id().into(),
     );
     be_patient(&mut setup);
-    Live::attached(stream.into_std().map_err(driven)?, pid, &host.lanes.own(), setup)
-        .map_err(driven)
-        .map(Box::new)
+    Live::attached(stream.into_std().map_err(driven)?, pid, &host.lanes, setup).map_err(driven).map(Box::new)
 }
 
 /// A handler may stand at a breakpoint: neither a ping nor an answer is expected at any time.

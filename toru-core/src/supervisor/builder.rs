@@ -4,14 +4,18 @@ use std::{collections::BTreeMap, fmt, io, path::PathBuf, sync::Arc, time::Durati
 
 use bytes::Bytes;
 use http::{Request, Response};
-use tokio::{runtime::Handle, sync::watch};
+use tokio::{
+    runtime::Handle,
+    sync::{Semaphore, watch},
+};
 use toru_plugin_api::driver::BoxError;
 
 use super::{
     PluginSupervisor, SupervisorError, attach,
     claims::Registrar,
     folders::{self, DataLock},
-    host::{Host, Lanes},
+    host::Host,
+    prepare::PREPARED_AT_ONCE,
 };
 use crate::{
     config::Config,
@@ -19,6 +23,7 @@ use crate::{
     event::{EventBus, EventHook, LogHook},
     http::{RequestBody, out},
     instance,
+    lanes::Lanes,
     link::HostService,
     log::Logs,
     process::Spawner,
@@ -213,6 +218,7 @@ impl Builder {
             digests: Arc::default(),
             registrar: Registrar::start(routes.clone()),
             lanes: Lanes::new(runtime),
+            preparing: Semaphore::new(PREPARED_AT_ONCE),
             attached,
             config: self.config,
         };

@@ -7,8 +7,7 @@ use std::{
     time::Duration,
 };
 
-use arc_swap::ArcSwap;
-use tokio::runtime::Handle;
+use tokio::sync::Semaphore;
 
 use super::{
     RestartPolicy,
@@ -20,6 +19,7 @@ use crate::{
     discovery::Prober,
     event::{EventBus, EventType},
     frontend::Digests,
+    lanes::Lanes,
     link::HostService,
     log::Logs,
     process::Spawner,
@@ -49,6 +49,8 @@ pub(super) struct Host {
     pub(super) digests: Arc<Digests>,
     pub(super) registrar: Registrar,
     pub(super) lanes: Lanes,
+    /// Bounds how many plugins' files are looked at at once.
+    pub(super) preparing: Semaphore,
     /// Plugins that a developer starts, by id: where they listen.
     pub(super) attached: BTreeMap<String, PathBuf>,
 }
@@ -102,38 +104,4 @@ impl Host {
 /// A plugin has a working folder of its own, so what it is told of must be absolute.
 pub(super) fn absolute(path: &Path) -> PathBuf {
     std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
-}
-
-/// The lane that the supervisor's own runtime drives.
-pub(super) const OWN_LANE: usize = 0;
-
-/// The runtimes that drive links, in the order of their numbers. The first is [`OWN_LANE`].
-#[derive(Debug)]
-pub(super) struct Lanes(ArcSwap<Vec<Handle>>);
-
-impl Lanes {
-    pub(super) fn new(own: Handle) -> Self {
-        Self(ArcSwap::from_pointee(vec![own]))
-    }
-
-    /// Adds a lane: its number. Processes that are spawned from now on have a link for it.
-    pub(super) fn add(&self, runtime: Handle) -> usize {
-        let mut number = 0;
-        self.0.rcu(|lanes| {
-            number = lanes.len();
-            let mut lanes = Vec::clone(lanes);
-            lanes.push(runtime.clone());
-            lanes
-        });
-        number
-    }
-
-    /// The supervisor's own runtime.
-    pub(super) fn own(&self) -> Handle {
-        self.0.load()[OWN_LANE].clone()
-    }
-
-    pub(super) fn snapshot(&self) -> Arc<Vec<Handle>> {
-        self.0.load_full()
-    }
 }

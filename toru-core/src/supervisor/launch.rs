@@ -10,7 +10,7 @@ use std::{
 };
 
 use rustix::net::sockopt::set_socket_send_buffer_size;
-use tokio::{runtime::Handle, task::JoinHandle};
+use tokio::task::JoinHandle;
 use toru_plugin_api::{
     message::lifecycle::{Features, Init, feature},
     metadata::Transport,
@@ -25,6 +25,7 @@ use super::{
     state::Failure,
 };
 use crate::{
+    lanes::Lanes,
     link::LinkSetup,
     log::PluginLog,
     process::{Exit, GroupSignal, Launch, Process, clean_environment},
@@ -42,13 +43,12 @@ const LAST_WORDS: Duration = Duration::from_millis(100);
 
 /// Spawns a plugin, captures its output and opens its first link. Dropping the future kills what it has spawned.
 pub(super) async fn launch(host: Arc<Host>, prepared: Box<Prepared>) -> Result<Box<Live>, Failure> {
-    let lanes = host.lanes.snapshot();
-    let (sockets, inherit) = make_sockets(&prepared, lanes.len())
+    let (sockets, inherit) = make_sockets(&prepared, &host.lanes)
         .map_err(|error| Failure::new("socket_failed", format!("its socket cannot be made: {error}")))?;
     let metadata = &prepared.definition.metadata;
     let socket_path = match &sockets {
         Sockets::Path(folder) => folder.socket().to_string_lossy().into_owned(),
-        Sockets::Pairs(_) => String::new(),
+        Sockets::Pairs { .. } => String::new(),
     };
     let launch = Launch {
         program: prepared.definition.program.clone(),
@@ -59,7 +59,7 @@ pub(super) async fn launch(host: Arc<Host>, prepared: Box<Prepared>) -> Result<B
     let setup = link_setup(&host, &prepared, socket_path, metadata.id().into());
     let process =
         host.spawner.spawn(launch).await.map_err(|error| Failure::new(error.code, error.message))?;
-    Live::open(process, sockets, &lanes, setup).map(Box::new)
+    Live::open(process, sockets, &host.lanes, setup).map(Box::new)
 }
 
 /// What the system holds of what one end has written and the other has not read: some of the largest frames, so that neither end waits for
@@ -67,22 +67,29 @@ pub(super) async fn launch(host: Arc<Host>, prepared: Box<Prepared>) -> Result<B
 const SOCKET_BUFFER: usize = 1 << 20;
 
 /// The host's ends, and those to be inherited.
-fn make_sockets(prepared: &Prepared, lanes: usize) -> io::Result<(Sockets, Vec<OwnedFd>)> {
+fn make_sockets(prepared: &Prepared, lanes: &Lanes) -> io::Result<(Sockets, Vec<OwnedFd>)> {
     if prepared.protocol == 1 || prepared.definition.metadata.transport() == Transport::Path {
         return Ok((Sockets::Path(SocketFolder::create()?), Vec::new()));
     }
-    let mut own = Vec::with_capacity(lanes);
-    let mut inherit = Vec::with_capacity(lanes);
-    for _ in 0..lanes {
-        let (ours, theirs) = UnixStream::pair()?;
-        for end in [&ours, &theirs] {
-            // The system may allow less, which is slower for large bodies and nothing else.
-            let _ = set_socket_send_buffer_size(end, SOCKET_BUFFER);
-        }
-        own.push(ours);
-        inherit.push(theirs.into());
+    let (first, theirs) = make_pair()?;
+    let mut inherit = vec![theirs];
+    let mut by_lane = Vec::new();
+    for lane in lanes.snapshot() {
+        let (ours, theirs) = make_pair()?;
+        by_lane.push((lane, ours));
+        inherit.push(theirs);
     }
-    Ok((Sockets::Pairs(own), inherit))
+    Ok((Sockets::Pairs { first, by_lane }, inherit))
+}
+
+/// The host's end, and the plugin's.
+fn make_pair() -> io::Result<(UnixStream, OwnedFd)> {
+    let (ours, theirs) = UnixStream::pair()?;
+    for end in [&ours, &theirs] {
+        // The system may allow less, which is slower for large bodies and nothing else.
+        let _ = set_socket_send_buffer_size(end, SOCKET_BUFFER);
+    }
+    Ok((ours, theirs.into()))
 }
 
 fn environment(
@@ -187,7 +194,7 @@ impl Live {
     fn open(
         mut process: Process,
         sockets: Sockets,
-        lanes: &[Handle],
+        lanes: &Lanes,
         setup: LinkSetup,
     ) -> Result<Self, Failure> {
         let pid = process.pid();
@@ -211,12 +218,12 @@ impl Live {
     pub(super) fn attached(
         socket: UnixStream,
         pid: Option<u32>,
-        lane: &Handle,
+        lanes: &Lanes,
         setup: LinkSetup,
     ) -> io::Result<Self> {
         let log = setup.log.clone();
-        let lanes = std::slice::from_ref(lane);
-        let links = Links::open(Sockets::Pairs(vec![socket]), lanes, setup, pid.unwrap_or_default())?;
+        let sockets = Sockets::Pairs { first: socket, by_lane: Vec::new() };
+        let links = Links::open(sockets, lanes, setup, pid.unwrap_or_default())?;
         Ok(Self { process: Body::Attached(pid), links, log, captures: Vec::new() })
     }
 

@@ -49,12 +49,13 @@ use crate::{
     discovery::{self, Candidate, Found},
     frontend::Frontend,
     http::PluginService,
+    lanes::{Lease, MAX_LANES},
     log::{LogQuery, LogRecord},
     routes::Routes,
     store::{KvStore, StoreError, StoredEvent},
 };
 use folders::DataLock;
-use host::{Host, OWN_LANE};
+use host::Host;
 use prepare::Origin;
 use state::Wish;
 use task::{Beginning, Command, Published, Task, TaskHandle};
@@ -235,23 +236,34 @@ impl PluginSupervisor {
         answer.await.map_err(|_| CommandError::ShuttingDown)?
     }
 
-    /// The HTTP service, on links that the supervisor's runtime drives.
+    /// The HTTP service, on links that the supervisor's runtime drives: the one to take inside a multi-thread runtime, whose
+    /// threads share one link for each plugin. See [`lane`](Self::lane) for a runtime per thread.
     #[must_use]
     pub fn service(&self) -> PluginService {
-        self.service_of(OWN_LANE)
+        self.service_of(Lease::own())
     }
 
-    /// The HTTP service whose links are driven by the runtime it is called on. Processes that are spawned from now on have
-    /// a link for it; the others serve it through the supervisor's own.
+    /// The HTTP service whose links are driven by the runtime that this is called on, which needs I/O and time: for a host that
+    /// serves on several current-thread runtimes, where a request then wakes no other thread. Requests are to be sent on that
+    /// runtime.
+    ///
+    /// Processes that are spawned from now on have a link for it, so call it before [`initialize`](Self::initialize); the
+    /// others, and those of plugins that leave further links alone, serve it through the supervisor's own. It ends with the last
+    /// clone of the service: its links are closed once the answers on them have ended. There are at most
+    /// [`MAX_LANES`](crate::MAX_LANES) at once; past that this is [`service`](Self::service), and a warning.
     ///
     /// # Panics
     /// Outside of a tokio runtime.
     #[must_use]
     pub fn lane(&self) -> PluginService {
-        self.service_of(self.inner.host.lanes.add(Handle::current()))
+        let lease = self.inner.host.lanes.add(Handle::current()).unwrap_or_else(|| {
+            tracing::warn!("there are {MAX_LANES} lanes already: this one uses the supervisor's own links");
+            Lease::own()
+        });
+        self.service_of(lease)
     }
 
-    fn service_of(&self, lane: usize) -> PluginService {
+    fn service_of(&self, lane: Lease) -> PluginService {
         PluginService::new(self.inner.routes.clone(), lane, &self.inner.host.config)
     }
 

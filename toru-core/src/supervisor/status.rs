@@ -77,6 +77,10 @@ pub struct PluginStatus {
     pub pid: Option<u32>,
     /// The version in force; null before the handshake.
     pub protocol: Option<u32>,
+    /// The links that take requests: 0 while it does not run, 1 for a plugin that leaves those of further lanes alone. For who
+    /// embeds this: no part of the entry.
+    #[serde(skip)]
+    pub links: usize,
     /// The badge.
     pub health: Health,
     /// The state.
@@ -103,6 +107,7 @@ impl PluginStatus {
             running: false,
             pid: None,
             protocol: None,
+            links: 0,
             health: Health::unless_running(enabled),
             state: StateName::Stopped,
             reason: None,

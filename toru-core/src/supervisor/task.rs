@@ -131,7 +131,8 @@ impl Task {
             held,
         };
         task.publish();
-        let abort = task.host.lanes.own().spawn(task.run()).abort_handle();
+        let own = task.host.lanes.own().clone();
+        let abort = own.spawn(task.run()).abort_handle();
         TaskHandle { mailbox: sender, published: receiver, abort }
     }
 
@@ -259,7 +260,10 @@ impl Task {
                 }
                 self.occurred(occurrence).await;
             }
-            LinksNews::Changed => self.refresh_endpoint(),
+            LinksNews::Changed => {
+                self.refresh_endpoint();
+                self.publish();
+            }
         }
     }
 
@@ -357,7 +361,9 @@ impl Task {
             return;
         };
         let availability = match (self.reachable, self.work.live()) {
-            (Reachable::Ready, Some(live)) => Availability::Ready(live.links().by_lane()),
+            (Reachable::Ready, Some(live)) => {
+                live.links().ready().map_or(Availability::Waiting, Availability::Ready)
+            }
             (Reachable::Ready | Reachable::Waiting, _) => Availability::Waiting,
             (Reachable::Disabled, _) => Availability::Disabled,
             (Reachable::Failed, _) => Availability::Failed,
@@ -385,6 +391,10 @@ impl Task {
         status.running = status.state == StateName::Running;
         status.pid = self.work.live().and_then(Live::pid);
         status.protocol = self.protocol;
+        status.links = match self.work.live() {
+            Some(live) if status.running => live.links().ready().map_or(0, |ready| ready.len()),
+            _ => 0,
+        };
         status.health = machine.health();
         status.reason = machine.reason().map(|why| Reason {
             code: why.code.clone(),
@@ -408,6 +418,7 @@ impl Drop for Task {
         self.refresh_endpoint();
         let mut status = self.status();
         (status.running, status.state, status.next_retry_at) = (false, StateName::Stopped, None);
+        status.links = 0;
         (status.health, status.protocol) = (Health::unless_running(status.enabled), None);
         if std::thread::panicking() {
             status.state = StateName::Failed;

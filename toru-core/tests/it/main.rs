@@ -9,6 +9,7 @@ mod claims;
 mod embedding;
 mod failures;
 mod isolation;
+mod lanes;
 mod leaks;
 mod lifecycle;
 mod scene;

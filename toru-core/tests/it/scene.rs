@@ -64,6 +64,15 @@ impl Scene {
         )
     }
 
+    /// A plugin of the Rust SDK, which serves a link for each lane.
+    pub(crate) fn sdk_plugin(&self, id: &str) -> &Self {
+        let program = example("sdk").display().to_string();
+        self.manifest(
+            id,
+            &format!("id = \"{id}\"\nname = \"{id}\"\nversion = \"1.0.0\"\nroute = \"/{id}\"\nprotocol = 2\nexec = ['sh', '-c', 'exec \"$0\"', '{program}']\n"),
+        )
+    }
+
     /// A plugin in this mode whose manifest has one more line.
     pub(crate) fn plugin_with(&self, id: &str, mode: &str, line: &str) -> &Self {
         self.plugin(id, mode);
@@ -128,11 +137,15 @@ pub(crate) fn no_restarts() -> RestartPolicy {
     .unwrap()
 }
 
-/// The example beside this test's own program.
 pub(crate) fn misbehave() -> PathBuf {
+    example("misbehave")
+}
+
+/// The example of this name beside this test's own program.
+fn example(name: &str) -> PathBuf {
     let own = std::env::current_exe().unwrap();
     let target = own.parent().and_then(Path::parent).unwrap();
-    let path = target.join("examples/misbehave");
+    let path = target.join("examples").join(name);
     assert!(
         path.exists(),
         "{} is not built: `cargo test` does it, with `--test` say `cargo build --examples` first",

@@ -3,13 +3,13 @@
 use std::{io, path::Path};
 
 use axum::{
-    extract::State,
+    extract::{Request, State},
     response::{IntoResponse, Response},
 };
 use http::{HeaderValue, header};
 use tokio::io::AsyncReadExt;
 
-use super::Plugin;
+use super::{Plugin, frontend};
 use crate::{
     app::Shared,
     problem::{Kind, Problem},
@@ -18,7 +18,14 @@ use crate::{
 /// A bundle is held in memory while it is sent; a script of this size is already slow to load.
 const MAX_BYTES: u64 = 16 << 20;
 
-pub(crate) async fn file(State(app): Shared, Plugin(plugin): Plugin) -> Result<Response, Problem> {
+pub(crate) async fn file(
+    State(app): Shared,
+    Plugin(plugin): Plugin,
+    request: Request,
+) -> Result<Response, Problem> {
+    if let Some(answer) = frontend::bundle(State(app.clone()), &plugin.id, request).await {
+        return answer;
+    }
     let path = app.supervisor.bundle(&plugin.id).ok_or_else(no_bundle)?;
     let script = read(&path).await.map_err(|error| unreadable(&error, &path))?;
     let headers = [

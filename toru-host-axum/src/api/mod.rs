@@ -2,6 +2,7 @@
 
 pub(crate) mod bundle;
 pub(crate) mod events;
+pub(crate) mod frontend;
 pub(crate) mod kv;
 pub(crate) mod logs;
 pub(crate) mod plugins;

@@ -18,7 +18,7 @@ enum Needs {
 }
 
 /// Every endpoint of the host with a method that it has, and a mount of a plugin.
-const ENDPOINTS: [(Method, &str, Needs); 17] = [
+const ENDPOINTS: [(Method, &str, Needs); 20] = [
     (Method::GET, "/", Needs::Credential),
     (Method::GET, "/login", Needs::Nothing),
     (Method::POST, "/login", Needs::Nothing),
@@ -33,6 +33,9 @@ const ENDPOINTS: [(Method, &str, Needs); 17] = [
     (Method::GET, "/api/plugins/tell/logs", Needs::Credential),
     (Method::GET, "/api/plugins/tell/events", Needs::Credential),
     (Method::GET, "/api/plugins/tell/bundle.js", Needs::Credential),
+    (Method::GET, "/api/plugins/tell/frontend", Needs::Credential),
+    (Method::GET, "/api/plugins/tell/frontend/", Needs::Credential),
+    (Method::GET, "/api/plugins/tell/frontend/app.js", Needs::Credential),
     (Method::POST, "/api/plugins/tell/kv", Needs::Credential),
     (Method::GET, "/api/plugins/route/tell/", Needs::Credential),
     (Method::GET, "/nowhere", Needs::Credential),

@@ -1,6 +1,6 @@
 //! A host for one test, and clients for it.
 
-use std::{fs, future::Future, net::SocketAddr, path::Path, sync::Arc, time::Duration};
+use std::{fs, future::Future, net::SocketAddr, num::NonZeroUsize, path::Path, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, Response, StatusCode, header};
@@ -15,7 +15,7 @@ use tokio::{
     task::JoinHandle,
 };
 use toru_core::{Config, PluginSupervisor, RestartPolicy, supervisor::StateName};
-use toru_host_axum::{AdminToken, Limits, Server};
+use toru_host_axum::{AdminToken, Limits, Server, ServerBuilder};
 
 pub(crate) const TOKEN: &str = "0123456789abcdef0123456789abcdef";
 /// No test takes as long; a hang ends with its name.
@@ -38,10 +38,29 @@ pub(crate) struct TestHost {
 impl TestHost {
     /// A host whose one plugin `tell` tells what it was sent, and runs.
     pub(crate) async fn with_plugin() -> Self {
-        let host = Self::start(Limits::default(), |plugins| add_plugin(plugins, "tell")).await;
+        Self::behind(None).await
+    }
+
+    /// As `with_plugin`, behind a proxy in this network.
+    pub(crate) async fn behind(proxy: Option<&str>) -> Self {
+        let trust = |builder: ServerBuilder| match proxy {
+            Some(network) => builder.trusted_proxy(network.parse().unwrap()),
+            None => builder,
+        };
+        let host = Self::serve(RestartPolicy::default(), trust, |plugins| add_plugin(plugins, "tell")).await;
         let running = host.supervisor.wait_until("tell", |status| status.running);
         let status = within(running).await.unwrap();
         assert_eq!(status.state, StateName::Running);
+        host
+    }
+
+    /// A host with `hello-python`, a plugin that takes streams.
+    pub(crate) async fn with_streams() -> Self {
+        let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/hello-plugin-python");
+        let host =
+            Self::start(Limits::default(), |plugins| copy_folder(&example, &plugins.join("hello-python")))
+                .await;
+        within(host.supervisor.wait_until("hello-python", |status| status.running)).await.unwrap();
         host
     }
 
@@ -57,6 +76,20 @@ impl TestHost {
 
     /// As `start`, with another policy of restarts.
     pub(crate) async fn start_with(restart: RestartPolicy, limits: Limits, fill: impl FnOnce(&Path)) -> Self {
+        Self::serve(restart, |builder| builder.limits(limits), fill).await
+    }
+
+    /// As `start`, on so many threads of its own.
+    pub(crate) async fn on_threads(threads: usize, limits: Limits, fill: impl FnOnce(&Path)) -> Self {
+        let threads = NonZeroUsize::new(threads).unwrap();
+        Self::serve(RestartPolicy::default(), |builder| builder.limits(limits).threads(threads), fill).await
+    }
+
+    async fn serve(
+        restart: RestartPolicy,
+        adjust: impl FnOnce(ServerBuilder) -> ServerBuilder,
+        fill: impl FnOnce(&Path),
+    ) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let plugins = folder.path().join("plugins");
         fs::create_dir(&plugins).unwrap();
@@ -65,7 +98,7 @@ impl TestHost {
         config.restart = restart;
         let supervisor = Arc::new(PluginSupervisor::builder(config).build().unwrap());
         let builder = Server::builder(supervisor.clone(), AdminToken::new(TOKEN).unwrap());
-        let server = builder.allow_host("toru.example").limits(limits).bind("127.0.0.1:0").await.unwrap();
+        let server = adjust(builder.allow_host("toru.example")).bind("127.0.0.1:0").await.unwrap();
         let address = server.local_addr();
         supervisor.initialize().await.unwrap();
         let (stop, stopped) = oneshot::channel();
@@ -73,6 +106,11 @@ impl TestHost {
             let _ = stopped.await;
         }));
         Self { address, supervisor, folder, stop: Some(stop), served }
+    }
+
+    /// Drops the server, as its owner may at any time.
+    pub(crate) fn abandon(&self) {
+        self.served.abort();
     }
 
     /// Begins the drain.
@@ -136,6 +174,18 @@ impl TestHost {
             String::from_utf8_lossy(&answer).into_owned()
         })
         .await
+    }
+}
+
+fn copy_folder(from: &Path, to: &Path) {
+    fs::create_dir(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let (path, copy) = entry.map(|entry| (entry.path(), to.join(entry.file_name()))).unwrap();
+        if path.is_dir() {
+            copy_folder(&path, &copy);
+        } else {
+            fs::copy(&path, &copy).unwrap();
+        }
     }
 }
 

@@ -81,7 +81,7 @@ async fn a_body_that_does_not_come_is_408() {
 }
 
 /// Opens connections that have been admitted: each has answered once and stays open.
-async fn open(host: &TestHost, count: usize) -> Vec<TcpStream> {
+pub(crate) async fn open(host: &TestHost, count: usize) -> Vec<TcpStream> {
     let mut open = Vec::new();
     for _ in 0..count {
         let mut stream = TcpStream::connect(host.address).await.unwrap();
@@ -92,7 +92,7 @@ async fn open(host: &TestHost, count: usize) -> Vec<TcpStream> {
 }
 
 /// The status of a request with the token on an open connection, whose answer fits one read.
-async fn ask(stream: &mut TcpStream, host: &TestHost, path: &str) -> String {
+pub(crate) async fn ask(stream: &mut TcpStream, host: &TestHost, path: &str) -> String {
     let head =
         format!("GET {path} HTTP/1.1\r\nhost: {}\r\nauthorization: Bearer {TOKEN}\r\n\r\n", host.address);
     stream.write_all(head.as_bytes()).await.unwrap();

@@ -4,8 +4,13 @@
 
 mod access;
 mod api;
+mod bodies;
+mod framing;
+mod frontend;
 mod host;
 mod kv;
 mod limits;
 mod pages;
 mod plugin_routes;
+mod proxy;
+mod threads;

@@ -32,13 +32,24 @@ impl Host {
         Self::start_by(Command::new(env!("CARGO_BIN_EXE_toru")), place).await
     }
 
+    /// As `start`, with so many threads that serve.
+    pub(crate) async fn on_threads(place: &Place, threads: usize) -> Self {
+        let more = ["--threads", &threads.to_string()];
+        Self::start_with(Command::new(env!("CARGO_BIN_EXE_toru")), place, &more).await
+    }
+
     /// As `start`, by a command to which the arguments of `toru` are added.
-    pub(crate) async fn start_by(mut command: Command, place: &Place) -> Self {
+    pub(crate) async fn start_by(command: Command, place: &Place) -> Self {
+        Self::start_with(command, place, &[]).await
+    }
+
+    async fn start_with(mut command: Command, place: &Place, more: &[&str]) -> Self {
         let mut child = command
             .args(["serve", "--listen", "127.0.0.1:0", "--plugins"])
             .arg(place.plugins())
             .arg("--data")
             .arg(place.data())
+            .args(more)
             .env("TORU_ADMIN_TOKEN", TOKEN)
             .env("TORU_LOG", "info")
             .stdin(Stdio::null())

@@ -58,9 +58,9 @@ async fn ask_all_at_once(address: SocketAddr) -> Vec<Answer> {
 }
 
 #[tokio::test]
-async fn a_thousand_clients_at_once_are_answered_and_the_plugin_sees_at_most_128() {
+async fn a_thousand_clients_at_once_are_answered_and_the_plugin_sees_at_most_128_on_each_link() {
     let place = place_with_gauge();
-    let mut host = Host::start(&place).await;
+    let mut host = Host::on_threads(&place, 1).await;
     host.event("gauge", "ready").await;
     let answers = ask_all_at_once(host.address()).await;
     let refused: Vec<_> = answers.iter().filter(|answer| answer.status != 200).collect();

@@ -11,6 +11,7 @@ mod durability;
 mod floods;
 mod folder;
 mod host;
+mod lanes;
 mod load;
 mod place;
 mod processes;

@@ -13,6 +13,18 @@ fn a_plugin_that_is_well_gets_a_tick_for_each_step() {
 }
 
 #[test]
+fn a_check_says_whether_the_frontend_is_there_once_it_is_built() {
+    let place = Place::new();
+    let build = "[dev]\nbuild = \"mkdir dist; echo > dist/index.html\"\n";
+    let built = place.plugin("built", "well", &format!("frontend = \"dist/\"\n{build}"));
+    let done = place.run(["check", arg(&built)]);
+    done.assert(0, &[]);
+    assert!(done.stdout().contains("✓ frontend: ") && done.stdout().contains("dist is there"), "{done:?}");
+    let bare = place.plugin("bare", "well", "frontend = \"dist/\"\n");
+    place.run(["check", arg(&bare)]).assert(1, &["✗ frontend: the frontend \"dist/\" is not in", "build it"]);
+}
+
+#[test]
 fn a_check_without_a_folder_fails() {
     Place::new().run(["check", "nowhere"]).assert(1, &["✗ manifest", "nowhere: there is no such folder"]);
 }

@@ -125,6 +125,7 @@ fn a_token_that_is_none_is_refused() {
 fn a_wrong_command_line_exits_2() {
     let place = Place::new();
     place.run(["serve", "--listen", "nowhere"]).assert(2, &["127.0.0.1:3000"]);
+    place.run(["serve", "--threads", "0"]).assert(2, &["a number of threads is 1 to 64"]);
     place.run(["serve", "more"]).assert(2, &["Usage"]);
     place.run(["sing"]).assert(2, &["sing"]);
     place.run([]).assert(2, &["Usage"]);

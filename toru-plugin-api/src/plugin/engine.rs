@@ -52,9 +52,7 @@ pub(super) enum End {
 
 /// What a plugin of this SDK accepts and speaks.
 pub(super) fn settings() -> Settings {
-    let mut settings = Settings::default();
-    settings.features = Features::new(feature::ALL);
-    settings
+    Settings { features: Features::new(feature::ALL), ..Settings::default() }
 }
 
 /// Runs a plugin over the first link until its end, and serves the further ones beside it.

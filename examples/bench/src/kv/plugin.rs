@@ -56,8 +56,8 @@ pub(super) fn start() -> Outcome<System> {
 
 /// Has the plugin call for so many seconds.
 pub(super) fn load(toru: &System, operation: Operation, callers: usize, seconds: u32) -> Outcome<Sample> {
-    let mut target = toru.target.clone();
-    target.prefix += &format!("/load?{}&{callers}&{seconds}", operation.name());
+    let load = format!("/load?{}&{callers}&{seconds}", operation.name());
+    let target = toru.target_at(&(toru.target.prefix.clone() + &load));
     let answer = load::probe(&target, &Workload::GET)?;
     let done: Done = serde_json::from_slice(&answer.body).map_err(|error| {
         format!("the plugin answers {}: {error}: {}", answer.status, String::from_utf8_lossy(&answer.body))

@@ -93,6 +93,11 @@ pub(crate) struct System {
 }
 
 impl System {
+    /// Another part of it.
+    pub(crate) fn target_at(&self, prefix: &str) -> Target {
+        Target { prefix: prefix.to_owned(), ..self.target.clone() }
+    }
+
     /// The processes whose CPU counts, each with its descendants.
     pub(crate) fn roots(&self) -> impl Iterator<Item = u32> {
         self.processes.iter().map(Guard::pid)

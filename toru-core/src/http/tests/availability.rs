@@ -8,9 +8,10 @@ use std::{
     time::Duration,
 };
 
-use tokio::{task::JoinSet, time::Instant};
+use tokio::{runtime::Handle, task::JoinSet, time::Instant};
 
 use super::*;
+use crate::lanes::Lanes;
 
 /// Counts how many run at once.
 #[derive(Debug, Default)]
@@ -199,12 +200,18 @@ async fn a_lane_uses_its_own_link_and_without_one_the_first() {
     let rig = Rig::new();
     let (_, first) = rig.start(Settings::default(), |request| say(request, "first")).await;
     let (_, second) = rig.start(Settings::default(), |request| say(request, "second")).await;
-    rig.endpoint.set(Availability::Ready([Some(first), Some(second), None].into()));
-    for (lane, link) in [(0, "first"), (1, "second"), (2, "first"), (3, "first")] {
+    let lanes = Lanes::new(Handle::current());
+    let [of_second, without, ended] = [(); 3].map(|()| lanes.add(Handle::current()).unwrap());
+    let id = |lane: &Lease| lane.id().unwrap();
+    rig.ready_with(&first, vec![(id(&of_second), second.clone()), (id(&ended), second)]);
+    drop(ended);
+    let in_its_place = lanes.add(Handle::current()).unwrap();
+    let own = Lease::own();
+    for (lane, link) in [(own, "first"), (of_second, "second"), (without, "first"), (in_its_place, "first")] {
         let mut service = rig.service.clone();
-        service.lane = lane;
+        service.lane = lane.clone();
         let response = service.forward(Request::get("/r").body(Empty::<Bytes>::new()).unwrap()).await;
-        assert_eq!(whole(response).await.body, link, "lane {lane}");
+        assert_eq!(whole(response).await.body, link, "{lane:?}");
     }
 }
 
@@ -219,7 +226,7 @@ async fn a_link_that_stays_keeps_its_requests_places() {
         async move { rig.get("/r").await }
     });
     tokio::time::sleep(Duration::from_secs(1)).await;
-    rig.endpoint.set(Availability::Ready([Some(link), None].into()));
+    rig.ready(&link);
     let answer = rig.get("/r").await;
     assert_eq!(answer.problem(), "plugin-unavailable", "its one place is taken still");
     assert_eq!(running.await.unwrap().status, 504);

@@ -188,7 +188,8 @@ async fn shutdown_reaches_the_plugin_with_its_grace() {
 async fn a_socket_pair_carries_a_link_on_the_runtime_that_was_named() {
     let host = TestHost::new();
     let (ours, theirs) = std::os::unix::net::UnixStream::pair().unwrap();
-    let (_link, mut news) = Link::open_v2(ours, host.setup(2), &tokio::runtime::Handle::current()).unwrap();
+    let runtime = tokio::runtime::Handle::current();
+    let (_link, mut news) = Link::open_v2(ours, host.setup(2), &runtime, &runtime).unwrap();
     theirs.set_nonblocking(true).unwrap();
     let io = tokio::net::UnixStream::from_std(theirs).unwrap();
     let now = tokio::time::Instant::now().into_std();

@@ -16,11 +16,12 @@ use toru_plugin_api::{driver::IncomingRequest, message::http::ResponseHead, prot
 
 use super::{AnswerBody, PluginService};
 use crate::{
+    lanes::{LaneId, Lease},
     link::{
         Link, LinkNews,
         testing::{FakeV2, PLUGIN, RawV2, TestHost},
     },
-    routes::{Availability, Endpoint, EndpointSettings, Routes},
+    routes::{Availability, Endpoint, EndpointSettings, ReadyLinks, Routes},
 };
 
 /// The route of the plugin in these tests.
@@ -52,12 +53,16 @@ impl Rig {
         let endpoint = Endpoint::new(settings);
         let routes = std::sync::Arc::new(Routes::default());
         routes.insert(endpoint.clone()).unwrap();
-        let service = PluginService::new(routes, 0, &host.config).host_cookies(["toru_session"]);
+        let service = PluginService::new(routes, Lease::own(), &host.config).host_cookies(["toru_session"]);
         Self { host, endpoint, service }
     }
 
     fn ready(&self, link: &Link) {
-        self.endpoint.set(Availability::Ready([Some(link.clone())].into()));
+        self.ready_with(link, Vec::new());
+    }
+
+    fn ready_with(&self, first: &Link, by_lane: Vec<(LaneId, Link)>) {
+        self.endpoint.set(Availability::Ready(ReadyLinks { first: first.clone(), by_lane }));
     }
 
     /// What the service answers to this request, body and all.

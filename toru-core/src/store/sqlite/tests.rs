@@ -60,6 +60,7 @@ async fn sqlite_passes_the_conformance_suite() {
     let small = || new(conformance::small_limits()).kv_store();
     conformance::kv_quota(&small(), &clock).await;
     conformance::kv_quota_raced(Arc::new(small())).await;
+    conformance::kv_swaps_raced(Arc::new(default())).await;
     conformance::events(&new(KvLimits::default()).event_store()).await;
     conformance::event_pruning(&new(KvLimits::default()).event_store(), &clock).await;
 }

@@ -201,7 +201,6 @@ impl PluginKvStore {
     }
 
     /// Begins a batch of writes, of which [`commit`](KvBatch::commit) does all or none.
-    #[must_use]
     pub fn batch(&self) -> KvBatch {
         KvBatch::new(self.clone())
     }

@@ -1,0 +1,145 @@
+//! What a hundred plugins cost while nobody uses them.
+
+use std::{
+    fs,
+    time::{Duration, Instant},
+};
+
+use super::{
+    LIST, MANY, pause,
+    scene::{host_with, id},
+    shown,
+};
+use crate::{
+    Outcome, compare,
+    figures::Figures,
+    load,
+    options::Options,
+    report::{Report, Row, head, line},
+    system::System,
+    workload::HOP,
+};
+
+/// How long all plugins may take until they run.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// Of the requests beside them.
+const CONNECTIONS: u32 = 64;
+/// Between two looks at them.
+const LOOK: Duration = Duration::from_millis(50);
+/// From their start until nothing of it is left.
+const SETTLE: Duration = Duration::from_secs(3);
+
+pub(super) fn run(options: &Options, report: &mut Report) -> Outcome<()> {
+    // Two ping intervals, so that whatever goes with a ping is seen.
+    let watched = Duration::from_secs(if options.quick { 2 } else { 20 });
+    let few = serve(1)?;
+    let many = serve(1 + MANY)?;
+    pause(SETTLE);
+    let (few_before, many_before) = (Idle::of(&few)?, Idle::of(&many)?);
+    pause(watched);
+    let (few_after, many_after) = (Idle::of(&few)?, Idle::of(&many)?);
+    let per_plugin = |few: u64, many: u64| (many as f64 - few as f64) / MANY as f64;
+    let seconds = watched.as_secs_f64();
+    let memory = per_plugin(few_after.rss_kib, many_after.rss_kib);
+    let wakes =
+        per_plugin(few_after.wakes - few_before.wakes, many_after.wakes - many_before.wakes) / seconds;
+    let plugin_wakes =
+        (many_after.plugin_wakes - many_before.plugin_wakes) as f64 / (1 + MANY) as f64 / seconds;
+    println!("### {MANY} idle plugins in `toru serve`, watched for {seconds} s\n");
+    println!("{}", head(["each costs the host KiB", "host wake-ups /s each", "plugin wake-ups /s each"]));
+    println!("{}\n", line([shown(Some(memory), 1), shown(Some(wakes), 3), shown(Some(plugin_wakes), 3)]));
+    report.add(
+        Row::new("idle-100", None, "toru serve")
+            .with("host_rss_kib_per_plugin", memory)
+            .with("host_wakes_per_second_per_plugin", wakes)
+            .with("plugin_wakes_per_second", plugin_wakes),
+    );
+    effect(&few, &many, options, report)
+}
+
+/// What the others cost a request to one of them.
+fn effect(few: &System, many: &System, options: &Options, report: &mut Report) -> Outcome<()> {
+    let workload = &HOP[1];
+    let measured = compare::in_turn(&[Some(few), Some(many)], workload, CONNECTIONS, options);
+    let figures = measured.into_iter().map(|all| Ok(Figures::of(&all?)));
+    let figures = figures.collect::<Result<Vec<_>, String>>()?;
+    let [Some(alone), Some(among)] = &figures[..] else { return Err("nothing was measured".into()) };
+    println!(
+        "### A request beside {MANY} idle plugins: `{}` with {CONNECTIONS} connections\n",
+        workload.name
+    );
+    println!("{}", head(["req/s alone", "beside them", "ratio", "CPU us/req alone", "beside them", "ratio"]));
+    let (rps, cpu) = (among.rps / alone.rps, among.cpu_us / alone.cpu_us);
+    println!(
+        "{}\n",
+        line(
+            [alone.rps, among.rps, rps, alone.cpu_us, among.cpu_us, cpu]
+                .map(|value| shown(Some(value), if value < 100.0 { 2 } else { 0 }))
+        )
+    );
+    report.add(
+        Row {
+            rps: Some(among.rps),
+            p50_us: Some(among.p50_us),
+            p99_us: Some(among.p99_us),
+            cpu_us: Some(among.cpu_us),
+            ..Row::new("idle-100-request", Some(CONNECTIONS), "toru serve")
+        }
+        .with("ratio_to_alone", rps)
+        .with("cpu_ratio_to_alone", cpu),
+    );
+    Ok(())
+}
+
+/// The shipped host with so many plugins, which all run; the first of them is asked.
+fn serve(plugins: usize) -> Outcome<System> {
+    let system = host_with(plugins)?.serve(&id(0))?;
+    let target = system.target_at("");
+    let began = Instant::now();
+    loop {
+        let answer = load::probe(&target, &LIST)?;
+        let answered: serde_json::Value = serde_json::from_slice(&answer.body)?;
+        let entries = answered.as_array().ok_or("the host does not answer a list")?;
+        let running = entries.iter().filter(|plugin| plugin["state"] == "running").count();
+        if running == plugins {
+            return Ok(system);
+        }
+        if began.elapsed() > PATIENCE {
+            return Err(format!("only {running} of {plugins} plugins run after {PATIENCE:?}").into());
+        }
+        pause(LOOK);
+    }
+}
+
+/// What a host and its plugins have used.
+struct Idle {
+    /// Of the host.
+    rss_kib: u64,
+    /// How often a thread of the host has gone to sleep, and so was woken.
+    wakes: u64,
+    plugin_wakes: u64,
+}
+
+impl Idle {
+    fn of(system: &System) -> Outcome<Self> {
+        let (host, plugins) = system.front_and_back();
+        let sum = |pids: &[u32]| pids.iter().map(|pid| wakes(*pid)).sum::<Outcome<u64>>();
+        let rss_kib = field(&format!("/proc/{}/status", host[0]), "VmRSS:")?;
+        Ok(Self { rss_kib, wakes: sum(&host)?, plugin_wakes: sum(&plugins)? })
+    }
+}
+
+/// The voluntary context switches of all threads of a process (proc(5), `status`).
+fn wakes(pid: u32) -> Outcome<u64> {
+    fs::read_dir(format!("/proc/{pid}/task"))?
+        .flatten()
+        .map(|thread| field(&thread.path().join("status").display().to_string(), "voluntary_ctxt_switches:"))
+        .sum()
+}
+
+fn field(path: &str, name: &str) -> Outcome<u64> {
+    let text = fs::read_to_string(path).map_err(|error| format!("{path}: {error}"))?;
+    let value =
+        text.lines().find_map(|line| line.strip_prefix(name)?.split_whitespace().next()?.parse().ok());
+    value.ok_or_else(|| format!("{path} has no {name}").into())
+}

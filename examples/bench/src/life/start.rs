@@ -1,0 +1,103 @@
+//! From the wish to a plugin that is ready, beside the program's own start.
+
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+    time::Instant,
+};
+
+use toru_core::supervisor::StateName;
+
+use super::{Times, bare, ratio, scene::Scene, shown};
+use crate::{
+    Outcome,
+    options::Options,
+    report::{Report, Row, head, line},
+    system::{Heads, Host, Plugin},
+};
+
+pub(super) async fn run(options: &Options, report: &mut Report) -> Outcome<()> {
+    let rounds = if options.quick { 3 } else { 50 };
+    println!("### From a start to ready: {rounds} starts each, in turn\n");
+    println!("{}", head(["what", "p50 us", "p99 us", "over its own start, us", "ratio"]));
+    rust(rounds, report).await?;
+    python(rounds, report).await?;
+    println!();
+    Ok(())
+}
+
+async fn rust(rounds: u32, report: &mut Report) -> Outcome<()> {
+    let host = Host::with(Plugin::Rust, Heads::AsShipped)?;
+    let folder = host.plugins().join(Plugin::Rust.id());
+    let scene = Scene::new(host).await?;
+    let program = folder.join("hello-plugin-rust");
+    let (mut own, mut supervised) = (Times::default(), Times::default());
+    begin(&scene, Plugin::Rust).await?;
+    for _ in 0..rounds {
+        own.push(bare::start(Command::new(&program).current_dir(&folder), Plugin::Rust.id())?.time);
+        supervised.push(enable(&scene, Plugin::Rust).await?);
+    }
+    scene.supervisor.shutdown().await;
+    tell(report, "hello-plugin-rust, bare", &own, None);
+    tell(report, "hello-plugin-rust", &supervised, Some(&own));
+    Ok(())
+}
+
+async fn python(rounds: u32, report: &mut Report) -> Outcome<()> {
+    let Some(interpreter) = interpreter() else {
+        println!("{}", line(["hello-plugin-python", "SKIPPED", "", "", "null"]));
+        report
+            .add(Row::new("spawn-to-ready", None, "hello-plugin-python").skipped("python3 is not installed"));
+        return Ok(());
+    };
+    let host = Host::with(Plugin::Python, Heads::AsShipped)?;
+    let scene = Scene::new(host).await?;
+    let [mut shortest, mut own, mut supervised] = <[Times; 3]>::default();
+    begin(&scene, Plugin::Python).await?;
+    for _ in 0..rounds {
+        shortest.push(bare::run(&interpreter, &["-S", "-E", "-c", "pass"])?);
+        own.push(bare::run(Path::new("python3"), &["-c", "pass"])?);
+        supervised.push(enable(&scene, Plugin::Python).await?);
+    }
+    scene.supervisor.shutdown().await;
+    tell(report, "the interpreter with -S -E -c pass", &shortest, None);
+    tell(report, "python3 -c pass", &own, None);
+    tell(report, "hello-plugin-python", &supervised, Some(&own));
+    Ok(())
+}
+
+/// Discovers the plugin, and waits for its first start: after it, all files are in memory.
+async fn begin(scene: &Scene, plugin: Plugin) -> Outcome<()> {
+    scene.supervisor.initialize().await?;
+    scene.until(plugin.id(), StateName::Running).await?;
+    Ok(())
+}
+
+/// One start of a plugin that runs: it is stopped before.
+async fn enable(scene: &Scene, plugin: Plugin) -> Outcome<std::time::Duration> {
+    scene.supervisor.disable(plugin.id()).await?;
+    scene.until(plugin.id(), StateName::Stopped).await?;
+    let began = Instant::now();
+    scene.supervisor.enable(plugin.id()).await?;
+    scene.until(plugin.id(), StateName::Running).await?;
+    Ok(began.elapsed())
+}
+
+/// The interpreter itself: `python3` may be a script that looks for it.
+fn interpreter() -> Option<PathBuf> {
+    let output = Command::new("python3").args(["-c", "import sys; print(sys.executable)"]).output().ok()?;
+    let path = String::from_utf8(output.stdout).ok()?;
+    output.status.success().then(|| path.trim().into())
+}
+
+fn tell(report: &mut Report, what: &'static str, times: &Times, own: Option<&Times>) {
+    let (p50, p99) = (times.percentile_us(50), times.percentile_us(99));
+    let own = own.and_then(|own| own.percentile_us(50));
+    let over = own.and_then(|own| Some(p50? - own));
+    println!(
+        "{}",
+        line([what.to_owned(), shown(p50, 0), shown(p99, 0), shown(over, 0), shown(ratio(p50, own), 2)])
+    );
+    let row = Row { p50_us: p50, p99_us: p99, ..Row::new("spawn-to-ready", None, what) };
+    report.add(row.with("over_own_us", over).with("ratio_to_own", ratio(p50, own)));
+}

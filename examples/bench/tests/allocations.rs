@@ -1,0 +1,42 @@
+//! What the protocol allocates in the steady state, counted by the allocator.
+
+#[path = "../benches/pair.rs"]
+mod pair;
+
+use bytes::Bytes;
+use pair::{Pair, browsers_head};
+
+/// Until all buffers have their size and the window its largest.
+const WARM_UP: usize = 1_000;
+const MESSAGES: usize = 1_000;
+
+fn allocations_of_a_body_in_chunks_of(size: usize) -> u64 {
+    let chunk = Bytes::from(vec![b'.'; size]);
+    let mut pair = Pair::open(&["streams", "heads"]);
+    let id = pair.upload();
+    (0..WARM_UP).for_each(|_| pair.pass(id, &chunk));
+    allocation_counter::measure(|| (0..MESSAGES).for_each(|_| pair.pass(id, &chunk))).count_total
+}
+
+#[test]
+fn small_data_that_is_copied_allocates_nothing() {
+    assert_eq!(allocations_of_a_body_in_chunks_of(100), 0);
+    assert_eq!(allocations_of_a_body_in_chunks_of(2 << 10), 0);
+}
+
+#[test]
+fn large_data_that_is_referenced_allocates_nothing() {
+    assert_eq!(allocations_of_a_body_in_chunks_of(16 << 10), 0);
+    assert_eq!(allocations_of_a_body_in_chunks_of(64 << 10), 0);
+}
+
+#[test]
+fn heads_in_binary_allocate_less_than_heads_in_json() {
+    let (head, answer) = (browsers_head(), Bytes::from(vec![b'.'; 100]));
+    let [binary, json] = [&["streams", "heads"][..], &["streams"][..]].map(|features| {
+        let mut pair = Pair::open(features);
+        (0..WARM_UP).for_each(|_| pair.exchange(&head, &answer));
+        allocation_counter::measure(|| (0..MESSAGES).for_each(|_| pair.exchange(&head, &answer))).count_total
+    });
+    assert!(binary < json, "{binary} in binary, {json} in JSON");
+}
