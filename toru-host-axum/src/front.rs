@@ -4,7 +4,7 @@
 
 use std::{
     convert::Infallible,
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -25,10 +25,10 @@ use toru_core::{
 use tower_service::Service;
 
 use crate::{
-    access::{AllowedHosts, Credential, check_origin, strip},
+    access::{AllowedHosts, Credential, TrustedProxies, check_origin, strip},
     app::{self, App},
     linger::Lingering,
-    page,
+    page::{self, Entrance},
     problem::{Kind, Problem},
     wire::{Strict, UpgradeOffer},
 };
@@ -41,6 +41,7 @@ pub(crate) struct Front {
     /// What plugins are told of who asks: there is one account so far.
     pub(crate) admin: Identity,
     pub(crate) allowed_hosts: Arc<AllowedHosts>,
+    pub(crate) proxies: Arc<TrustedProxies>,
     pub(crate) uri_bytes: usize,
 }
 
@@ -57,7 +58,10 @@ pub(crate) enum Place {
 pub(crate) struct Connection {
     front: Arc<Front>,
     local: SocketAddr,
+    /// Who connected.
     caller: Caller,
+    /// Its address, where that is a proxy whose word on its clients is taken.
+    proxy: Option<IpAddr>,
     place: Place,
     offer: UpgradeOffer,
     /// What goes on after the last answer, if that was a 101.
@@ -75,10 +79,12 @@ enum Destination {
 
 impl Connection {
     pub(crate) fn new(front: Arc<Front>, local: SocketAddr, peer: SocketAddr, place: Place) -> Self {
+        let proxy = Some(peer.ip()).filter(|peer| front.proxies.contains(*peer));
         Self {
             front,
             local,
             caller: Caller::http(peer.ip()),
+            proxy,
             place,
             offer: UpgradeOffer::default(),
             upgraded: Mutex::default(),
@@ -102,28 +108,50 @@ impl Connection {
     }
 
     async fn respond(&self, mut request: Request<Lingering>, offers_upgrade: bool) -> Response<Body> {
+        let forwarded =
+            self.proxy.map(|proxy| self.front.proxies.read(proxy, request.headers_mut())).transpose();
+        let (forwarded, admitted) = match forwarded {
+            Ok(forwarded) => (forwarded, self.admit(&request).await),
+            Err(problem) => (None, Err(problem)),
+        };
+        if let Ok(Destination::Plugin) = admitted {
+            let caller = forwarded.as_ref().map_or(&self.caller, |forwarded| &forwarded.caller);
+            return self.ask_plugin(request, caller, offers_upgrade).await.map(Either::Left);
+        }
+        let entrance = forwarded.map(Entrance::from).unwrap_or_default();
+        let response = match admitted {
+            Err(problem) => self.refuse(&request, &entrance, problem),
+            Ok(_) => {
+                request.extensions_mut().insert(entrance);
+                let Ok(response): Result<_, Infallible> = self.front.router.clone().call(request).await;
+                response
+            }
+        };
+        app::secure(response).map(Either::Right)
+    }
+
+    async fn ask_plugin(
+        &self,
+        mut request: Request<Lingering>,
+        caller: &Caller,
+        offers_upgrade: bool,
+    ) -> Response<AnswerBody> {
         let front = &*self.front;
-        match self.admit(&request).await {
-            Ok(Destination::Plugin) => {
-                strip(request.headers_mut(), front.app.access.token());
-                let forwarded = match offers_upgrade {
-                    false => front.plugins.forward_for(request, &self.caller, &front.admin).await,
-                    true => self.offer_to_plugin(request).await,
-                };
-                forwarded.map(Either::Left)
-            }
-            Ok(Destination::Own) => {
-                let Ok(response): Result<_, Infallible> = front.router.clone().call(request).await;
-                app::secure(response).map(Either::Right)
-            }
-            Err(problem) => app::secure(self.refuse(&request, problem)).map(Either::Right),
+        strip(request.headers_mut(), front.app.access.token());
+        match offers_upgrade {
+            false => front.plugins.forward_for(request, caller, &front.admin).await,
+            true => self.offer_to_plugin(request, caller).await,
         }
     }
 
-    async fn offer_to_plugin(&self, mut request: Request<Lingering>) -> Response<AnswerBody> {
+    async fn offer_to_plugin(
+        &self,
+        mut request: Request<Lingering>,
+        caller: &Caller,
+    ) -> Response<AnswerBody> {
         let client = hyper::upgrade::on(&mut request);
         request.extensions_mut().insert(UpgradeSupport);
-        let mut response = self.front.plugins.forward_for(request, &self.caller, &self.front.admin).await;
+        let mut response = self.front.plugins.forward_for(request, caller, &self.front.admin).await;
         if let Some(plugin) = PluginTunnel::take(&mut response) {
             *self.upgraded() = Some((client, plugin));
         }
@@ -176,12 +204,17 @@ impl Connection {
         }
     }
 
-    fn refuse(&self, request: &Request<Lingering>, problem: Problem) -> Response<OwnBody> {
+    fn refuse(
+        &self,
+        request: &Request<Lingering>,
+        entrance: &Entrance,
+        problem: Problem,
+    ) -> Response<OwnBody> {
         if problem.status() != StatusCode::UNAUTHORIZED {
             return problem.into_response();
         }
         let mut response =
-            if wants_page(request) { page::how_to_enter(problem) } else { problem.into_response() };
+            if wants_page(request) { page::how_to_enter(entrance, problem) } else { problem.into_response() };
         if self.place == Place::Reserved {
             response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         }

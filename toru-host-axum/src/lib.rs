@@ -40,6 +40,6 @@ mod problem;
 mod server;
 mod wire;
 
-pub use access::{AdminToken, TokenError};
+pub use access::{AdminToken, NetworkError, ProxyNetwork, TokenError};
 pub use limits::Limits;
 pub use server::{BindError, Server, ServerBuilder};

@@ -5,6 +5,7 @@ use std::{num::NonZeroUsize, path::PathBuf, time::Duration};
 use clap::{Args as Group, Parser, Subcommand};
 use http::{HeaderName, HeaderValue, Method};
 use toru_core::MAX_LANES;
+use toru_host_axum::ProxyNetwork;
 
 use crate::attach::{self, Attach};
 
@@ -197,6 +198,9 @@ pub(crate) struct Listen {
     /// A further name that the host answers for, `name` or `name:port`; may be repeated
     #[arg(long = "allow-host", value_name = "NAME")]
     pub(crate) allowed_hosts: Vec<String>,
+    /// A proxy in front whose `x-forwarded-*` headers are taken, `ADDR` or `ADDR/BITS`; may be repeated
+    #[arg(long = "trusted-proxy", value_name = "CIDR")]
+    pub(crate) trusted_proxies: Vec<ProxyNetwork>,
 }
 
 #[derive(Debug, Group)]
@@ -311,6 +315,15 @@ mod tests {
                 "{:?}",
                 line.collect::<Vec<_>>()
             );
+        }
+    }
+
+    #[test]
+    fn a_proxy_is_named_by_its_address_or_network() {
+        let serve = |network| Args::try_parse_from(["toru", "serve", "--trusted-proxy", network]);
+        assert!(serve("127.0.0.1").is_ok() && serve("fd00::/8").is_ok());
+        for network in ["localhost", "10.0.0.0/33", "10.0.0"] {
+            assert_eq!(serve(network).unwrap_err().exit_code(), 2, "{network}");
         }
     }
 

@@ -39,6 +39,9 @@ impl Host {
         for host in &listen.allowed_hosts {
             builder = builder.allow_host(host);
         }
+        for network in &listen.trusted_proxies {
+            builder = builder.trusted_proxy(*network);
+        }
         let server = builder.bind(&*listen.address).await.map_err(Failure::new)?;
         if !server.local_addr().ip().is_loopback() {
             eprintln!(

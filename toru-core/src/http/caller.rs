@@ -10,6 +10,8 @@ use http::{HeaderValue, header::InvalidHeaderValue};
 pub struct Caller {
     pub(super) address: HeaderValue,
     pub(super) scheme: HeaderValue,
+    /// What a proxy before the embedder has removed from the path.
+    pub(super) prefix: Option<HeaderValue>,
 }
 
 impl Caller {
@@ -27,7 +29,17 @@ impl Caller {
 
     fn new(address: IpAddr, scheme: HeaderValue) -> Self {
         let address = HeaderValue::from_str(&address.to_string()).expect("an address is printable ASCII");
-        Self { address, scheme }
+        Self { address, scheme, prefix: None }
+    }
+
+    /// A client that sees the embedder under this path (such as `/tools`), which a proxy has removed: it begins what plugins are told as
+    /// `x-forwarded-prefix`. The embedder has checked that it is a path.
+    ///
+    /// # Errors
+    /// It has a control character.
+    pub fn below(mut self, prefix: &str) -> Result<Self, InvalidHeaderValue> {
+        self.prefix = Some(HeaderValue::from_str(prefix.trim_end_matches('/'))?);
+        Ok(self)
     }
 }
 

@@ -4,6 +4,7 @@ mod authority;
 mod credentials;
 mod origin;
 mod pace;
+mod proxy;
 mod session;
 mod token;
 
@@ -13,6 +14,8 @@ use tokio::time::Instant;
 pub(crate) use authority::AllowedHosts;
 pub(crate) use credentials::{SESSION_COOKIE, session_cookies, strip};
 pub(crate) use origin::check_origin;
+pub(crate) use proxy::{Forwarded, TrustedProxies};
+pub use proxy::{NetworkError, ProxyNetwork};
 pub use token::{AdminToken, TokenError};
 
 use self::{pace::Pace, session::Sessions};
@@ -69,13 +72,14 @@ impl Access {
         wrong_token()
     }
 
-    /// Opens a session for who has shown the right token: its cookie.
-    pub(crate) fn open_session(&self) -> Result<HeaderValue, Problem> {
+    /// Opens a session for who has shown the right token: its cookie, which a browser that came by TLS never sends without.
+    pub(crate) fn open_session(&self, is_https: bool) -> Result<HeaderValue, Problem> {
         let id = self.sessions.open().map_err(|error| {
             tracing::error!(%error, "the system gave no random bytes for a session");
             Problem::new(Kind::Internal, "No session could be opened; the host's log says why.")
         })?;
-        let cookie = format!("{SESSION_COOKIE}={}; HttpOnly; SameSite=Strict; Path=/", id.to_text());
+        let secure = if is_https { "; Secure" } else { "" };
+        let cookie = format!("{SESSION_COOKIE}={}; HttpOnly; SameSite=Strict; Path=/{secure}", id.to_text());
         Ok(cookie.parse().expect("base64 and attributes are a header's value"))
     }
 

@@ -26,7 +26,8 @@ impl Display for Escaped<'_> {
 }
 
 /// A whole page around its main part.
-fn document(title: &str, main: impl Display) -> String {
+fn document(prefix: &str, title: &str, main: impl Display) -> String {
+    let prefix = Escaped(prefix);
     format!(
         "<!doctype html>\n\
          <html lang=\"en\">\n\
@@ -35,7 +36,7 @@ fn document(title: &str, main: impl Display) -> String {
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
          <meta name=\"color-scheme\" content=\"light dark\">\n\
          <title>{title}</title>\n\
-         <link rel=\"stylesheet\" href=\"/style.css\">\n\
+         <link rel=\"stylesheet\" href=\"{prefix}/style.css\">\n\
          </head>\n\
          <body>\n{main}</body>\n\
          </html>\n"
@@ -43,11 +44,12 @@ fn document(title: &str, main: impl Display) -> String {
 }
 
 /// The page that lists the plugins.
-pub(super) fn plugins(plugins: &[PluginStatus], instance_id: &str) -> String {
-    document("Plugins · Toru", PluginList { plugins, instance_id })
+pub(super) fn plugins(prefix: &str, plugins: &[PluginStatus], instance_id: &str) -> String {
+    document(prefix, "Plugins · Toru", PluginList { prefix, plugins, instance_id })
 }
 
 struct PluginList<'a> {
+    prefix: &'a str,
     plugins: &'a [PluginStatus],
     instance_id: &'a str,
 }
@@ -58,8 +60,9 @@ impl Display for PluginList<'_> {
         write!(
             f,
             "<header>\n<h1>Toru</h1>\n<p>{running} of {} plugins running</p>\n\
-             <form method=\"post\" action=\"/logout\"><button>Log out</button></form>\n</header>\n<main>\n",
+             <form method=\"post\" action=\"{}/logout\"><button>Log out</button></form>\n</header>\n<main>\n",
             self.plugins.len(),
+            Escaped(self.prefix),
         )?;
         if self.plugins.is_empty() {
             f.write_str(
@@ -68,18 +71,21 @@ impl Display for PluginList<'_> {
             )?;
         }
         for plugin in self.plugins {
-            Card(plugin).fmt(f)?;
+            Card { prefix: Escaped(self.prefix), plugin }.fmt(f)?;
         }
         writeln!(f, "</main>\n<footer>Instance <code>{}</code></footer>", Escaped(self.instance_id))
     }
 }
 
 /// One plugin.
-struct Card<'a>(&'a PluginStatus);
+struct Card<'a> {
+    prefix: Escaped<'a>,
+    plugin: &'a PluginStatus,
+}
 
 impl Display for Card<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let plugin = self.0;
+        let plugin = self.plugin;
         let id = Escaped(&plugin.id);
         let name = Escaped(plugin.name.as_deref().unwrap_or(&plugin.id));
         let icon = Escaped(plugin.icon.as_deref().filter(|icon| !icon.is_empty()).unwrap_or("🧩"));
@@ -110,14 +116,14 @@ impl Display for Card<'_> {
 
 impl Card<'_> {
     fn reason(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Some(reason) = &self.0.reason else { return Ok(()) };
+        let Some(reason) = &self.plugin.reason else { return Ok(()) };
         writeln!(
             f,
             "<p class=\"reason\"><strong>{}</strong> {}</p>",
             Escaped(&reason.code),
             Escaped(&reason.message)
         )?;
-        if let Some(at) = &self.0.next_retry_at {
+        if let Some(at) = &self.plugin.next_retry_at {
             let (at, shown) = (Escaped(at), to_the_second(at));
             writeln!(
                 f,
@@ -132,20 +138,20 @@ impl Card<'_> {
     }
 
     fn links(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let plugin = self.0;
+        let Self { prefix, plugin } = self;
         let id = Escaped(&plugin.id);
         f.write_str("<p class=\"links\">")?;
         if let Some(route) = &plugin.route {
             let route = Escaped(route);
             if plugin.running {
-                write!(f, "<a href=\"{PLUGIN_MOUNT}{route}/\">{route}</a> ")?;
+                write!(f, "<a href=\"{prefix}{PLUGIN_MOUNT}{route}/\">{route}</a> ")?;
             } else {
                 write!(f, "<span>{route}</span> ")?;
             }
         }
         writeln!(
             f,
-            "<a href=\"/api/plugins/{id}/logs\">logs</a> <a href=\"/api/plugins/{id}/events\">events</a></p>"
+            "<a href=\"{prefix}/api/plugins/{id}/logs\">logs</a> <a href=\"{prefix}/api/plugins/{id}/events\">events</a></p>"
         )
     }
 }
@@ -170,11 +176,12 @@ fn badge(plugin: &PluginStatus) -> (&'static str, &'static str) {
 }
 
 /// The page that says how to enter.
-pub(super) fn enter(note: Option<&str>) -> String {
-    document("Enter · Toru", EnterPage { note })
+pub(super) fn enter(prefix: &str, note: Option<&str>) -> String {
+    document(prefix, "Enter · Toru", EnterPage { prefix: Escaped(prefix), note })
 }
 
 struct EnterPage<'a> {
+    prefix: Escaped<'a>,
     note: Option<&'a str>,
 }
 
@@ -184,8 +191,9 @@ impl Display for EnterPage<'_> {
         if let Some(note) = self.note {
             writeln!(f, "<p class=\"reason\" role=\"alert\">{}</p>", Escaped(note))?;
         }
-        f.write_str(
-            "<form method=\"post\" action=\"/login\">\n\
+        write!(
+            f,
+            "<form method=\"post\" action=\"{}/login\">\n\
              <label for=\"token\">Admin token</label>\n\
              <input id=\"token\" name=\"token\" type=\"password\" autocomplete=\"current-password\" required autofocus>\n\
              <button>Enter</button>\n\
@@ -193,6 +201,7 @@ impl Display for EnterPage<'_> {
              <p>Or open the login link that <code>toru serve</code> printed on its terminal. The token is in \
              <code>TORU_ADMIN_TOKEN</code> where the host was started, or else in the file <code>admin-token</code> \
              of its data folder.</p>\n</main>\n",
+            self.prefix
         )
     }
 }
@@ -217,14 +226,14 @@ mod tests {
 
     #[test]
     fn an_empty_list_says_what_to_do() {
-        let page = plugins(&[], "<instance>");
+        let page = plugins("", &[], "<instance>");
         assert!(page.contains("0 of 0 plugins running") && page.contains("plugin.toml"));
         assert!(page.contains("&lt;instance&gt;") && !page.contains("<instance>"));
     }
 
     #[test]
     fn the_page_that_says_how_to_enter_tells_of_a_wrong_token() {
-        assert!(enter(Some("wrong")).contains("role=\"alert\">wrong<"));
-        assert!(!enter(None).contains("role=\"alert\""));
+        assert!(enter("", Some("wrong")).contains("role=\"alert\">wrong<"));
+        assert!(!enter("", None).contains("role=\"alert\""));
     }
 }

@@ -3,7 +3,7 @@
 mod html;
 
 use axum::{
-    Form,
+    Extension, Form,
     extract::{State, rejection::FormRejection},
     response::{Html, IntoResponse, Response},
 };
@@ -11,22 +11,37 @@ use http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde::Deserialize;
 
 use crate::{
+    access::{Access, Forwarded},
     api::Checked,
     app::Shared,
     problem::{Kind, Problem},
 };
 
+/// How a browser sees this host, through the proxy before it.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Entrance {
+    /// What the host's own paths begin with: empty where no proxy has removed anything.
+    prefix: String,
+    is_https: bool,
+}
+
+impl From<Forwarded> for Entrance {
+    fn from(forwarded: Forwarded) -> Self {
+        Self { prefix: forwarded.prefix, is_https: forwarded.is_https }
+    }
+}
+
 /// `/`
-pub(crate) async fn plugins(State(app): Shared) -> Html<String> {
-    Html(html::plugins(&app.supervisor.list(), app.supervisor.instance_id()))
+pub(crate) async fn plugins(State(app): Shared, Extension(entrance): Extension<Entrance>) -> Html<String> {
+    Html(html::plugins(&entrance.prefix, &app.supervisor.list(), app.supervisor.instance_id()))
 }
 
 /// What a browser shows where credentials are missing or wrong.
-pub(crate) fn how_to_enter(problem: Problem) -> Response {
+pub(crate) fn how_to_enter(entrance: &Entrance, problem: Problem) -> Response {
     let note = problem.is_about_a_wrong_token().then_some("That token is not the admin token of this host.");
     let mut response = problem.into_response();
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
-    response.map(|_| html::enter(note).into())
+    response.map(|_| html::enter(&entrance.prefix, note).into())
 }
 
 #[derive(Deserialize)]
@@ -35,36 +50,49 @@ pub(crate) struct Login {
 }
 
 /// `GET /login?token=…`, the link that the host prints.
-pub(crate) async fn login_by_link(State(app): Shared, Checked(login): Checked<Login>) -> Response {
+pub(crate) async fn login_by_link(
+    State(app): Shared,
+    Extension(entrance): Extension<Entrance>,
+    Checked(login): Checked<Login>,
+) -> Response {
     match login.token {
-        Some(token) => enter(&app.access, &token).await,
-        None => Html(html::enter(None)).into_response(),
+        Some(token) => enter(&app.access, &entrance, &token).await,
+        None => Html(html::enter(&entrance.prefix, None)).into_response(),
     }
 }
 
 /// `POST /login`, the form of the page that says how to enter.
-pub(crate) async fn login_by_form(State(app): Shared, form: Result<Form<Login>, FormRejection>) -> Response {
+pub(crate) async fn login_by_form(
+    State(app): Shared,
+    Extension(entrance): Extension<Entrance>,
+    form: Result<Form<Login>, FormRejection>,
+) -> Response {
     match form {
-        Ok(Form(Login { token: Some(token) })) => enter(&app.access, token.trim()).await,
+        Ok(Form(Login { token: Some(token) })) => enter(&app.access, &entrance, token.trim()).await,
         _ => Problem::new(Kind::BadRequest, "A login is a form with the field `token`.").into_response(),
     }
 }
 
-async fn enter(access: &crate::access::Access, token: &str) -> Response {
-    match access.try_token(token.as_bytes()).await.and_then(|()| access.open_session()) {
-        Ok(cookie) => see_other(cookie),
-        Err(problem) if problem.is_about_a_wrong_token() => how_to_enter(problem),
+async fn enter(access: &Access, entrance: &Entrance, token: &str) -> Response {
+    match access.try_token(token.as_bytes()).await.and_then(|()| access.open_session(entrance.is_https)) {
+        Ok(cookie) => see_other(entrance, cookie),
+        Err(problem) if problem.is_about_a_wrong_token() => how_to_enter(entrance, problem),
         Err(problem) => problem.into_response(),
     }
 }
 
 /// `POST /logout`
-pub(crate) async fn logout(State(app): Shared, headers: HeaderMap) -> Response {
-    see_other(app.access.close_sessions(&headers))
+pub(crate) async fn logout(
+    State(app): Shared,
+    Extension(entrance): Extension<Entrance>,
+    headers: HeaderMap,
+) -> Response {
+    see_other(&entrance, app.access.close_sessions(&headers))
 }
 
-fn see_other(cookie: HeaderValue) -> Response {
-    let headers = [(header::SET_COOKIE, cookie), (header::LOCATION, HeaderValue::from_static("/"))];
+fn see_other(entrance: &Entrance, cookie: HeaderValue) -> Response {
+    let home = HeaderValue::from_str(&format!("{}/", entrance.prefix)).expect("a prefix came in a header");
+    let headers = [(header::SET_COOKIE, cookie), (header::LOCATION, home)];
     (StatusCode::SEE_OTHER, headers).into_response()
 }
 

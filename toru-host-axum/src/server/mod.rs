@@ -22,7 +22,7 @@ use tokio::{
 use toru_core::{MAX_LANES, PluginService, PluginSupervisor, http::Identity};
 
 use crate::{
-    access::{Access, AdminToken, AllowedHosts, SESSION_COOKIE},
+    access::{Access, AdminToken, AllowedHosts, ProxyNetwork, SESSION_COOKIE, TrustedProxies},
     app::{self, App},
     front::Front,
     limits::Limits,
@@ -41,6 +41,7 @@ pub struct ServerBuilder {
     supervisor: Arc<PluginSupervisor>,
     token: AdminToken,
     allowed_hosts: AllowedHosts,
+    proxies: TrustedProxies,
     limits: Limits,
     threads: Option<NonZeroUsize>,
 }
@@ -69,6 +70,14 @@ impl ServerBuilder {
     /// it is reached at, and on loopback for `localhost`, `127.0.0.1` and `[::1]`; for other names it answers 421.
     pub fn allow_host(mut self, host: &str) -> Self {
         self.allowed_hosts.add(host);
+        self
+    }
+
+    /// Takes the word of proxies at these addresses on their clients: `x-forwarded-for`, `x-forwarded-proto`, `x-forwarded-host` and
+    /// `x-forwarded-prefix`. From all others these fields are dropped. Whoever has one of these addresses can claim to be any client, so name
+    /// the proxy's own and no more.
+    pub fn trusted_proxy(mut self, network: ProxyNetwork) -> Self {
+        self.proxies.add(network);
         self
     }
 
@@ -111,7 +120,7 @@ impl ServerBuilder {
         let app = Arc::new(App::new(self.supervisor.clone(), Access::new(self.token), limits.body_timeout));
         let router = app::router(app.clone());
         let admin = Identity::new("admin", ["admin"]).expect("the names are printable ASCII");
-        let allowed_hosts = Arc::new(self.allowed_hosts);
+        let (allowed_hosts, proxies) = (Arc::new(self.allowed_hosts), Arc::new(self.proxies));
         let places = Places::new(&limits);
         let acceptor = |listener: TcpListener, plugins: PluginService| {
             let front = Front {
@@ -120,6 +129,7 @@ impl ServerBuilder {
                 app: app.clone(),
                 admin: admin.clone(),
                 allowed_hosts: allowed_hosts.clone(),
+                proxies: proxies.clone(),
                 uri_bytes: limits.uri_bytes,
             };
             let (limits, places) = (limits.clone(), places.clone());
@@ -186,8 +196,14 @@ impl std::fmt::Debug for Server {
 impl Server {
     /// A server for this supervisor's plugins, opened by this token.
     pub fn builder(supervisor: Arc<PluginSupervisor>, token: AdminToken) -> ServerBuilder {
-        let (allowed_hosts, limits) = (AllowedHosts::default(), Limits::default());
-        ServerBuilder { supervisor, token, allowed_hosts, limits, threads: None }
+        ServerBuilder {
+            supervisor,
+            token,
+            allowed_hosts: AllowedHosts::default(),
+            proxies: TrustedProxies::default(),
+            limits: Limits::default(),
+            threads: None,
+        }
     }
 
     /// Where it listens, with the port that it was given.

@@ -38,7 +38,16 @@ pub(crate) struct TestHost {
 impl TestHost {
     /// A host whose one plugin `tell` tells what it was sent, and runs.
     pub(crate) async fn with_plugin() -> Self {
-        let host = Self::start(Limits::default(), |plugins| add_plugin(plugins, "tell")).await;
+        Self::behind(None).await
+    }
+
+    /// As `with_plugin`, behind a proxy in this network.
+    pub(crate) async fn behind(proxy: Option<&str>) -> Self {
+        let trust = |builder: ServerBuilder| match proxy {
+            Some(network) => builder.trusted_proxy(network.parse().unwrap()),
+            None => builder,
+        };
+        let host = Self::serve(RestartPolicy::default(), trust, |plugins| add_plugin(plugins, "tell")).await;
         let running = host.supervisor.wait_until("tell", |status| status.running);
         let status = within(running).await.unwrap();
         assert_eq!(status.state, StateName::Running);

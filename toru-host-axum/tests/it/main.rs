@@ -12,4 +12,5 @@ mod kv;
 mod limits;
 mod pages;
 mod plugin_routes;
+mod proxy;
 mod threads;

@@ -47,7 +47,8 @@ pub(in crate::http) fn prepare(headers: &mut HeaderMap, context: &Context<'_>) -
         headers.remove(header::AUTHORIZATION);
     }
     set_host(headers, context.uri)?;
-    headers.insert(X_FORWARDED_PREFIX, context.prefix.clone());
+    let outer = context.caller.and_then(|caller| caller.prefix.as_ref());
+    headers.insert(X_FORWARDED_PREFIX, prefix_below(outer, &context.prefix));
     headers.insert(X_FORWARDED_PROTO, context.caller.map_or(HTTP, |caller| caller.scheme.clone()));
     if let Some(caller) = context.caller {
         headers.insert(X_FORWARDED_FOR, caller.address.clone());
@@ -123,6 +124,12 @@ fn set_trace(headers: &mut HeaderMap, ids: &RequestIds) {
         headers.remove(TRACESTATE);
     }
     headers.insert(X_TORU_REQUEST_ID, new.request_id);
+}
+
+/// The mount of a plugin, below the path under which the embedder itself is seen.
+fn prefix_below(outer: Option<&HeaderValue>, mount: &HeaderValue) -> HeaderValue {
+    let Some(outer) = outer else { return mount.clone() };
+    HeaderValue::from_bytes(&[outer.as_bytes(), mount.as_bytes()].concat()).expect("both are header values")
 }
 
 #[cfg(test)]
@@ -269,6 +276,14 @@ mod tests {
         let headers = prepared_with(&[("host", "other")], "http://user@example.org:81/x", None).unwrap();
         assert_eq!(headers["host"], "example.org:81");
         assert_eq!(headers["x-forwarded-host"], "example.org:81");
+    }
+
+    #[test]
+    fn a_mount_lies_below_the_path_that_a_proxy_has_removed() {
+        let mount = HeaderValue::from_static("/mount/r");
+        assert_eq!(prefix_below(None, &mount), "/mount/r");
+        let caller = Caller::https("192.0.2.7".parse().unwrap()).below("/tools/").unwrap();
+        assert_eq!(prefix_below(caller.prefix.as_ref(), &mount), "/tools/mount/r");
     }
 
     #[test]
