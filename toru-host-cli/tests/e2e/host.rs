@@ -38,6 +38,11 @@ impl Host {
         Self::start_by(Command::new(env!("CARGO_BIN_EXE_toru")), place, &more).await
     }
 
+    /// As `start`, with these options.
+    pub(crate) async fn start_with(place: &Place, options: &[&str]) -> Self {
+        Self::start_by(Command::new(env!("CARGO_BIN_EXE_toru")), place, options).await
+    }
+
     /// As `start`, by a command to which the arguments of `toru`, and more, are added.
     pub(crate) async fn start_by(mut command: Command, place: &Place, more: &[&str]) -> Self {
         let mut child = command
