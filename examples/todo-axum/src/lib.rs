@@ -18,6 +18,8 @@ mod store;
 mod todos;
 mod visitor;
 
+use std::{env, error::Error};
+
 use axum::{
     Router,
     extract::Request,
@@ -27,7 +29,30 @@ use axum::{
     routing::{get, post},
 };
 
+use tokio::net::TcpListener;
+use toru_plugin_api::{PluginMetadata, serve_service};
+
 use store::Shared;
+
+/// Serves the app: with `--listen ADDR` on an address of its own, else as a plugin.
+///
+/// # Errors
+/// The address cannot be had, or the plugin's end was an error.
+pub async fn run() -> Result<(), Box<dyn Error>> {
+    let arguments: Vec<String> = env::args().skip(1).collect();
+    if let [option, address] = &arguments[..]
+        && option == "--listen"
+    {
+        let listener = TcpListener::bind(address).await?;
+        println!("listening on http://{}", listener.local_addr()?);
+        return Ok(axum::serve(listener, app()).await?);
+    }
+    if arguments.is_empty() && env::var_os("TORU_PLUGIN_FD").is_none() {
+        eprintln!("alone it runs as: todo-axum --listen 127.0.0.1:8080");
+    }
+    let metadata = PluginMetadata::from_manifest(include_str!("../plugin.toml"))?;
+    Ok(serve_service(metadata, app()).await?)
+}
 
 /// The app: what `axum::serve` serves, and `serve_service` too.
 pub fn app() -> Router {

@@ -1,62 +1,18 @@
 //! A person at a terminal with a browser: Chromium, driven over WebDriver.
 
-use std::{
-    env,
-    fs::File,
-    io::{self, Write},
-    path::{Path, PathBuf},
-    process::Stdio,
-};
+use std::{fs::File, process::Stdio};
 
-use fantoccini::{ClientBuilder, Locator, error::CmdError};
-use hyper_util::client::legacy::connect::HttpConnector;
+use fantoccini::{Locator, error::CmdError};
 use rustix::{
     fs::{Mode, OFlags, open},
     pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt},
 };
-use serde_json::json;
 use tokio::{
     io::{AsyncBufReadExt, BufReader, Lines},
     process::{Child, Command},
 };
 
-use crate::{client::within, place::Place};
-
-/// Names what must be there for the tests, separated by spaces; what is not named and not there is skipped.
-const REQUIRE: &str = "TORU_REQUIRE";
-
-/// The two programs, or None where they are not installed and not required.
-fn programs() -> Option<[PathBuf; 2]> {
-    let found = ["chromedriver", "chromium"].map(in_path);
-    if let [Some(driver), Some(browser)] = found {
-        return Some([driver, browser]);
-    }
-    let required =
-        env::var(REQUIRE).is_ok_and(|names| names.split_whitespace().any(|name| name == "browser"));
-    assert!(!required, "{REQUIRE} names `browser`, but chromium and chromedriver are not in PATH");
-    // Past the capture of the test runner, which would hide it.
-    let skipped = b"SKIPPED: chromium and chromedriver are not in PATH (Debian: chromium-driver)
-";
-    io::stderr().write_all(skipped).unwrap();
-    None
-}
-
-fn in_path(program: &str) -> Option<PathBuf> {
-    env::split_paths(&env::var_os("PATH")?).map(|folder| folder.join(program)).find(|path| path.is_file())
-}
-
-/// The program that drives browsers, and its port.
-async fn start_driver(program: &Path) -> (Child, u16) {
-    let mut driver =
-        Command::new(program).arg("--port=0").stdout(Stdio::piped()).kill_on_drop(true).spawn().unwrap();
-    let mut lines = BufReader::new(driver.stdout.take().unwrap()).lines();
-    loop {
-        let line = lines.next_line().await.unwrap().expect("chromedriver ended before it listened");
-        if let Some((_, port)) = line.split_once("started successfully on port ") {
-            return (driver, port.trim_end_matches('.').parse().unwrap());
-        }
-    }
-}
+use crate::{client::within, place::Place, programs::Chromium};
 
 /// `toru serve` with a terminal as its stderr: what it says there.
 fn serve_at_a_terminal(place: &Place) -> (Child, Lines<BufReader<tokio::fs::File>>) {
@@ -146,7 +102,7 @@ async fn look(browser: &fantoccini::Client, link: &str, token: &str) -> Result<S
 
 #[tokio::test]
 async fn a_browser_enters_by_the_printed_link_and_by_the_form_and_sees_the_plugins() {
-    let Some([driver, browser]) = programs() else { return };
+    let Some(chromium) = Chromium::find() else { return };
     let place = Place::new();
     place.install("simple-plugin-python", "simple-python");
     std::fs::create_dir(place.plugins().join("empty")).unwrap();
@@ -162,20 +118,7 @@ async fn a_browser_enters_by_the_printed_link_and_by_the_form_and_sees_the_plugi
     let link = link.unwrap();
     let token = std::fs::read_to_string(place.data().join("admin-token")).unwrap();
 
-    let (_driver, port) = within(start_driver(&driver)).await;
-    let profile = format!("--user-data-dir={}", place.path().join("browser").display());
-    let quiet = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--disable-quic"];
-    let offline =
-        ["--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"];
-    let args: Vec<&str> = quiet.into_iter().chain(offline).chain([&*profile]).collect();
-    let options = json!({"goog:chromeOptions": {"binary": browser, "args": args}});
-    let browser = within(
-        ClientBuilder::new(HttpConnector::new())
-            .capabilities(options.as_object().unwrap().clone())
-            .connect(&format!("http://127.0.0.1:{port}")),
-    )
-    .await
-    .unwrap();
+    let (_driver, browser) = within(chromium.open(&place.path().join("browser"))).await;
     // Judged only once the browser is closed: it would outlive a panic.
     let seen = tokio::time::timeout(crate::client::HANG, look(&browser, &link, token.trim())).await;
     within(browser.close()).await.unwrap();

@@ -146,6 +146,11 @@ pub(crate) struct Answer {
 }
 
 impl Answer {
+    /// A header's first value; empty without one.
+    pub(crate) fn field(&self, name: &str) -> String {
+        self.headers.get(name).map_or_else(String::new, |value| value.to_str().unwrap().to_owned())
+    }
+
     pub(crate) fn text(&self) -> &str {
         std::str::from_utf8(&self.body).unwrap()
     }

@@ -17,7 +17,7 @@ const ECHO: &str = include_str!("../../examples/echo/src/main.rs");
 const PLUGIN_AUTHORS: &str = "docs/plugins/README.md";
 
 /// The first fenced block of a language below a heading of a document.
-fn block(document: &str, heading: &str, language: &str) -> String {
+pub(crate) fn block(document: &str, heading: &str, language: &str) -> String {
     let document = fs::read_to_string(examples().join("..").join(document)).unwrap();
     let (_, section) = document.split_once(&format!("\n{heading}\n")).expect(heading);
     let (_, block) = section.split_once(&format!("```{language}\n")).expect(language);

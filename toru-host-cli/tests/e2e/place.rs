@@ -37,6 +37,12 @@ impl Place {
         folder
     }
 
+    /// Installs an example of the repository in Rust, which cargo built for this test.
+    pub(crate) fn install_rust(&self, name: &str, id: &str) {
+        let folder = self.install(name, id);
+        fs::copy(built(name), folder.join(name)).unwrap();
+    }
+
     /// Installs a plugin as a folder: its manifest has these lines beside the usual ones.
     pub(crate) fn folder(&self, id: &str, lines: &str) -> PathBuf {
         let folder = self.plugins().join(id);

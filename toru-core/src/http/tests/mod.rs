@@ -7,6 +7,7 @@ mod link;
 mod requests;
 mod upgrades;
 mod v1;
+mod v1_rules;
 
 use bytes::Bytes;
 use http::{Request, Response};

@@ -13,15 +13,15 @@ use crate::link::{
 };
 
 /// A plugin that has taken `init`.
-struct Started {
-    rig: Rig,
+pub(super) struct Started {
+    pub(super) rig: Rig,
     plugin: FakeV1,
-    peer: V1Peer,
+    pub(super) peer: V1Peer,
     link: Link,
     news: mpsc::Receiver<LinkNews>,
 }
 
-async fn started() -> Started {
+pub(super) async fn started() -> Started {
     started_on(TestHost::new()).await
 }
 
@@ -43,7 +43,7 @@ fn impatient() -> TestHost {
     host
 }
 
-fn request_of(message: &Value) -> &Value {
+pub(super) fn request_of(message: &Value) -> &Value {
     assert_eq!(message["type"], "http");
     assert_eq!(message["payload"]["request_id"], message["request_id"]);
     &message["payload"]["payload"]
