@@ -255,7 +255,15 @@ impl Pair {
         let now = self.now;
         let opened = self.end(side).call_kv(call.clone(), now);
         if let Some(id) = self.check_open(side, open, opened) {
-            self.model.calls.push(Call { id, by: side, call, arrived: false, answer: None, told: false });
+            self.model.calls.push(Call {
+                id,
+                by: side,
+                call,
+                arrived: false,
+                refused: false,
+                answer: None,
+                told: false,
+            });
         }
     }
 
@@ -263,7 +271,7 @@ impl Pair {
     pub(super) fn unanswered_calls(&self, side: Side) -> Vec<usize> {
         let calls = self.model.calls.iter().enumerate();
         calls
-            .filter(|(_, call)| call.by != side && call.arrived && call.answer.is_none())
+            .filter(|(_, call)| call.by != side && call.arrived && !call.refused && call.answer.is_none())
             .map(|(at, _)| at)
             .collect()
     }

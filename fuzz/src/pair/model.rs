@@ -250,8 +250,9 @@ pub(super) struct Call {
     pub(super) id: StreamId,
     pub(super) by: Side,
     pub(super) call: KvCall,
-    /// The callee was told.
+    /// The callee was told, or its connection refused it for want of room.
     pub(super) arrived: bool,
+    pub(super) refused: bool,
     pub(super) answer: Option<KvAnswer>,
     /// The caller was told the outcome.
     pub(super) told: bool,
