@@ -3,7 +3,8 @@
 use crate::{
     Outcome, compare,
     options::Options,
-    report::Report,
+    process::is_installed,
+    report::{Report, Row},
     system::{self, Entrant},
     workload::{HOP, Workload},
 };
@@ -19,7 +20,7 @@ pub(crate) fn run(options: &Options, report: &mut Report) -> Outcome<()> {
     Ok(())
 }
 
-/// All workloads, one after the other.
+/// All workloads that wrk asks for, one after the other.
 pub(crate) fn run_all(
     workloads: &[Workload],
     connections: &[u32],
@@ -27,6 +28,14 @@ pub(crate) fn run_all(
     options: &Options,
     report: &mut Report,
 ) -> Outcome<()> {
+    if let Err(why) = require_wrk() {
+        if options.require {
+            return Err(why.into());
+        }
+        println!("SKIPPED: every row, for {why}\n");
+        skip(workloads, connections, options, report, why);
+        return Ok(());
+    }
     for workload in workloads {
         compare::refuse_unlike_answers(entrants, workload)?;
         for connections in options.connections(connections) {
@@ -34,4 +43,18 @@ pub(crate) fn run_all(
         }
     }
     Ok(())
+}
+
+fn require_wrk() -> Result<(), &'static str> {
+    if is_installed("wrk", "-v") { Ok(()) } else { Err("wrk is not installed: apt-get install wrk") }
+}
+
+fn skip(workloads: &[Workload], connections: &[u32], options: &Options, report: &mut Report, why: &str) {
+    for workload in workloads {
+        for connections in options.connections(connections) {
+            for name in options.systems() {
+                report.add(Row::new(workload.name, Some(connections), name.as_str()).skipped(why));
+            }
+        }
+    }
 }

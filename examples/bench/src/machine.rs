@@ -8,14 +8,13 @@ use crate::options::Options;
 pub(crate) fn describe(options: &Options) -> String {
     let cores = thread::available_parallelism().map_or(1, usize::from);
     let load = read("/proc/loadavg").split(' ').next().unwrap_or_default().to_owned();
-    let note = if options.quick {
-        "\n\n**A quick run: it shows that everything runs; its figures mean nothing.**"
+    let (warm_up, note) = if options.quick {
+        ("", "\n\n**A quick run: it shows that everything runs; its figures mean nothing.**")
     } else {
-        ""
+        (" after a warm-up", "")
     };
     format!(
-        "Run: {date}, commit {commit}, {cores} cores ({processor}), Linux {kernel}, load {load} before. {rounds} rounds of {seconds} s each \
-         after a warm-up, systems in turn; medians; ratios to `nginx-unix`.{note}\n\n",
+        "Run: {date}, commit {commit}, {cores} cores ({processor}), Linux {kernel}, load {load} before. {rounds} rounds of {seconds} s each{warm_up}, systems in turn; medians; ratios to `nginx-unix`.{note}\n\n",
         date = first_line(Command::new("date").args(["-u", "+%Y-%m-%d %H:%M UTC"])),
         commit = commit(),
         processor = processor(),

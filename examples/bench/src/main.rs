@@ -87,6 +87,9 @@ fn main() -> ExitCode {
 
 /// Runs these parts; their rows are written even when one of them fails.
 fn run(parts: &[Part], options: &Options) -> Outcome<()> {
+    if cfg!(debug_assertions) {
+        return Err("a debug build measures nothing: use `cargo run --release -p toru-bench`".into());
+    }
     let mut report = Report::default();
     system::build()?;
     print!("{}", machine::describe(options));

@@ -22,7 +22,7 @@ pub(super) fn act(end: &mut Connection, input: &mut Input<'_>, now: Instant) -> 
     let size = usize::from(input.short()?) % 2_000;
     let bytes = Bytes::from(vec![0xFF; size]);
     match kind % 10 {
-        0 if end.side() == Side::Host => {
+        0 if end.side() == Side::Host || kind >= 128 => {
             let _ = end.request(request(kind), body(kind, bytes), now);
         }
         0 => {
@@ -49,7 +49,8 @@ pub(super) fn act(end: &mut Connection, input: &mut Input<'_>, now: Instant) -> 
         6 | 7 => {
             let _ = end.read(id, now);
         }
-        8 => end.discard(id, now),
+        8 if kind / 10 % 2 == 0 => end.discard(id, now),
+        8 => end.hang_up(id, now),
         _ => end.reset(id, ResetCode::CANCELLED, now),
     }
     Some(())

@@ -13,9 +13,10 @@ use toru_plugin_api::{
 pub fn connection(input: &[u8]) {
     let mut input = Input(input);
     let Some(setup) = input.byte() else { return };
-    let features: &[&str] = if setup & 1 == 0 { &["streams"] } else { &["heads", "streams"] };
+    let chosen = [(true, "streams"), (setup & 1 != 0, "heads"), (setup & 4 != 0, "http-out")];
+    let features: Vec<&str> = chosen.iter().filter(|(on, _)| *on).map(|(_, name)| *name).collect();
     let side = if setup & 2 == 0 { Side::Host } else { Side::Plugin };
-    lone::run(side, features, input);
+    lone::run(side, &features, input);
 }
 
 /// Small limits, so that short inputs pass them.

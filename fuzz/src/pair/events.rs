@@ -47,7 +47,7 @@ impl Pair {
             Event::StopSending(id) => {
                 let flow = self.model.exchange(id).sending(side);
                 assert!(flow.disturbed || flow.refused, "nothing justifies that the rest is not wanted");
-                flow.open = false;
+                flow.stopped = true;
             }
             Event::KvCall { id, call } => {
                 let expected = self.model.next_call(peer_of(side));
@@ -93,9 +93,7 @@ impl Pair {
         assert!(!exchange.caller_left, "an answer for who has left");
         assert!(!std::mem::replace(&mut exchange.answer_arrived, true), "a second answer");
         assert_eq!(exchange.answered, Some(head.status.as_u16()), "the answer that was given");
-        if exchange.up.refused {
-            exchange.up.open = false;
-        }
+        exchange.up.stopped |= exchange.up.refused;
         match body {
             Framing::Empty if exchange.is_bodiless() => {}
             Framing::Stream => assert!(exchange.down.open),

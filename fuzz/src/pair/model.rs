@@ -35,6 +35,8 @@ pub(super) struct Flow {
     pub(super) given: u64,
     /// No more will be given.
     pub(super) finished: bool,
+    /// No more may be given: it is not wanted.
+    pub(super) stopped: bool,
     /// The bytes that were read.
     pub(super) taken: u64,
     /// The reader saw the end.
@@ -61,6 +63,7 @@ impl Flow {
             seed,
             given: 0,
             finished: false,
+            stopped: false,
             taken: 0,
             ended: false,
             declared: None,
@@ -119,7 +122,7 @@ impl Flow {
 
     /// Whether the application may still give something.
     pub(super) fn takes_more(&self) -> bool {
-        self.open && !self.finished
+        self.open && !self.finished && !self.stopped
     }
 }
 

@@ -225,7 +225,7 @@ fn read_whole(file: &mut File) -> io::Result<Vec<u8>> {
 }
 
 impl Representation {
-    fn into_response(self: Box<Self>, request: &Parts) -> Response<FrontendBody> {
+    fn into_response(self, request: &Parts) -> Response<FrontendBody> {
         let etag = HeaderValue::try_from(format!("\"{}\"", self.sent.digest))
             .expect("hex digits are a header's text");
         let is_known = matches(&request.headers, etag.as_bytes());

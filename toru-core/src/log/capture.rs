@@ -1,15 +1,21 @@
 //! Reading what a process writes, for as long as it writes, in bounded memory.
 
-use std::{future::pending, io};
+use std::{
+    future::{pending, poll_fn},
+    io,
+    mem::MaybeUninit,
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
 
 use tokio::{
-    io::{AsyncRead, AsyncReadExt},
+    io::{AsyncRead, ReadBuf},
     time::{Instant, sleep_until},
 };
 
 use super::{LogRecord, PluginLog, line, lock, now};
 
-/// What is read at once, in bytes. Held for each pipe of each plugin, so it is small.
+/// What is read at once, in bytes, on the stack.
 const READ_BYTES: usize = 8 << 10;
 
 impl PluginLog {
@@ -26,12 +32,11 @@ impl PluginLog {
     }
 
     async fn drain<R: AsyncRead + Unpin>(&self, pid: u32, mut pipe: R, mut saw: impl FnMut(&[u8])) {
-        let mut buffer = vec![0; READ_BYTES];
         let mut lines = Lines::new(self.log.bounds.line_max);
         loop {
             let due = lock(&self.log.writing).budget.due();
             let read = tokio::select! {
-                read = pipe.read(&mut buffer) => read,
+                read = poll_fn(|cx| self.poll_read(pid, Pin::new(&mut pipe), &mut lines, &mut saw, cx)) => read,
                 () = until(due) => {
                     self.settle();
                     continue;
@@ -39,10 +44,7 @@ impl PluginLog {
             };
             match read {
                 Ok(0) => break,
-                Ok(read) => {
-                    saw(&buffer[..read]);
-                    self.keep(pid, |each| lines.push(&buffer[..read], each));
-                }
+                Ok(_) => {}
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => {
                     tracing::warn!(plugin = %self.log.id, pid, %error, "the output of a plugin cannot be read");
@@ -54,6 +56,26 @@ impl PluginLog {
         }
         self.keep(pid, |each| lines.finish(each));
         self.settle_early();
+    }
+
+    /// Reads once and keeps what came. The memory is that of the thread: a plugin that writes nothing holds none.
+    fn poll_read<R: AsyncRead>(
+        &self,
+        pid: u32,
+        pipe: Pin<&mut R>,
+        lines: &mut Lines,
+        saw: &mut impl FnMut(&[u8]),
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<usize>> {
+        let mut memory = [MaybeUninit::uninit(); READ_BYTES];
+        let mut read = ReadBuf::uninit(&mut memory);
+        ready!(pipe.poll_read(cx, &mut read))?;
+        let read = read.filled();
+        if !read.is_empty() {
+            saw(read);
+            self.keep(pid, |each| lines.push(read, each));
+        }
+        Poll::Ready(Ok(read.len()))
     }
 
     /// Writes the records of the lines that are split off, in one piece.
@@ -151,15 +173,11 @@ fn find_newline(bytes: &[u8]) -> Option<usize> {
 
 #[cfg(test)]
 mod tests {
-    use std::{
-        fs,
-        pin::Pin,
-        task::{Context, Poll},
-    };
+    use std::fs;
 
     use serde_json::{Map, json};
     use tempfile::TempDir;
-    use tokio::io::{AsyncWriteExt, ReadBuf, duplex};
+    use tokio::io::{AsyncWriteExt, duplex};
     use toru_plugin_api::message::log::Level;
 
     use super::*;

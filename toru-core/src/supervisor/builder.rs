@@ -4,7 +4,10 @@ use std::{collections::BTreeMap, fmt, io, path::PathBuf, sync::Arc, time::Durati
 
 use bytes::Bytes;
 use http::{Request, Response};
-use tokio::{runtime::Handle, sync::watch};
+use tokio::{
+    runtime::Handle,
+    sync::{Semaphore, watch},
+};
 use toru_plugin_api::driver::BoxError;
 
 use super::{
@@ -12,6 +15,7 @@ use super::{
     claims::Registrar,
     folders::{self, DataLock},
     host::Host,
+    prepare::PREPARED_AT_ONCE,
 };
 use crate::{
     config::Config,
@@ -214,6 +218,7 @@ impl Builder {
             digests: Arc::default(),
             registrar: Registrar::start(routes.clone()),
             lanes: Lanes::new(runtime),
+            preparing: Semaphore::new(PREPARED_AT_ONCE),
             attached,
             config: self.config,
         };

@@ -7,6 +7,8 @@ use std::{
     time::Duration,
 };
 
+use tokio::sync::Semaphore;
+
 use super::{
     RestartPolicy,
     claims::Registrar,
@@ -47,6 +49,8 @@ pub(super) struct Host {
     pub(super) digests: Arc<Digests>,
     pub(super) registrar: Registrar,
     pub(super) lanes: Lanes,
+    /// Bounds how many plugins' files are looked at at once.
+    pub(super) preparing: Semaphore,
     /// Plugins that a developer starts, by id: where they listen.
     pub(super) attached: BTreeMap<String, PathBuf>,
 }

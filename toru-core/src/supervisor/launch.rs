@@ -71,24 +71,25 @@ fn make_sockets(prepared: &Prepared, lanes: &Lanes) -> io::Result<(Sockets, Vec<
     if prepared.protocol == 1 || prepared.definition.metadata.transport() == Transport::Path {
         return Ok((Sockets::Path(SocketFolder::create()?), Vec::new()));
     }
-    let (first, theirs) = socket_pair()?;
-    let mut inherit = vec![theirs.into()];
+    let (first, theirs) = make_pair()?;
+    let mut inherit = vec![theirs];
     let mut by_lane = Vec::new();
     for lane in lanes.snapshot() {
-        let (ours, theirs) = socket_pair()?;
+        let (ours, theirs) = make_pair()?;
         by_lane.push((lane, ours));
-        inherit.push(theirs.into());
+        inherit.push(theirs);
     }
     Ok((Sockets::Pairs { first, by_lane }, inherit))
 }
 
-fn socket_pair() -> io::Result<(UnixStream, UnixStream)> {
-    let pair = UnixStream::pair()?;
-    for end in [&pair.0, &pair.1] {
+/// The host's end, and the plugin's.
+fn make_pair() -> io::Result<(UnixStream, OwnedFd)> {
+    let (ours, theirs) = UnixStream::pair()?;
+    for end in [&ours, &theirs] {
         // The system may allow less, which is slower for large bodies and nothing else.
         let _ = set_socket_send_buffer_size(end, SOCKET_BUFFER);
     }
-    Ok(pair)
+    Ok((ours, theirs.into()))
 }
 
 fn environment(

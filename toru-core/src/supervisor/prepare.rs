@@ -14,6 +14,9 @@ use crate::{
 /// The versions of the protocol that this host speaks.
 const PROTOCOLS: std::ops::RangeInclusive<u32> = 1..=2;
 
+/// Plugins whose files are looked at at once. A thread for each of a hundred that start together would cost more than it wins.
+pub(super) const PREPARED_AT_ONCE: usize = 8;
+
 /// The id that the API uses itself: `/api/plugins/route/…`.
 const RESERVED_ID: &str = "route";
 
@@ -111,7 +114,7 @@ async fn equip(
     metadata: PluginMetadata,
 ) -> Result<(Map<String, Value>, PathBuf), Failure> {
     let (own_dir, host_dir) = (host.plugin_data_dir(id), host.config.data_dir.clone());
-    blocking(move || {
+    blocking(host, move || {
         folders::make_private(&own_dir).map_err(|error| {
             let path = own_dir.display();
             Failure::new("data_dir", format!("{path}: the plugin's data folder cannot be made: {error}"))
@@ -176,7 +179,7 @@ fn common_version(metadata: &PluginMetadata) -> Result<u32, Failure> {
 async fn find_again(host: &Host, id: &Arc<str>, origin: Origin) -> Result<Found, Failure> {
     let plugins_dir = host.config.plugins_dir.clone();
     let id = id.clone();
-    blocking(move || match origin {
+    blocking(host, move || match origin {
         Origin::Source(dir) => {
             let (definition, _) = discovery::read_source_dir(&dir).map_err(failure)?;
             Ok(Found::Plugin(Arc::new(definition)))
@@ -198,10 +201,12 @@ async fn find_again(host: &Host, id: &Arc<str>, origin: Origin) -> Result<Found,
     .await
 }
 
-/// Runs file operations where they delay no other task.
+/// Runs file operations where they delay no other task, for so many plugins at once.
 async fn blocking<T: Send + 'static>(
+    host: &Host,
     work: impl FnOnce() -> Result<T, Failure> + Send + 'static,
 ) -> Result<T, Failure> {
+    let _place = host.preparing.acquire().await.expect("it is never closed");
     match tokio::task::spawn_blocking(work).await {
         Ok(outcome) => outcome,
         // Only a runtime that ends cancels it.

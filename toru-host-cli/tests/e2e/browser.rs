@@ -47,6 +47,33 @@ struct Seen {
     plugin: String,
     after_logout: String,
     after_login: String,
+    frontend: String,
+    drawing: String,
+}
+
+/// A page as a bundler builds it, of a plugin that never runs; what was written into the page must not run.
+fn add_frontend(place: &Place) {
+    let dist =
+        place.folder("pages", "route = \"/pages\"\nexec = [\"./none\"]\nfrontend = \"dist/\"\n").join("dist");
+    std::fs::create_dir_all(dist.join("assets")).unwrap();
+    let write = |name: &str, text: &str| std::fs::write(dist.join(name), text).unwrap();
+    write(
+        "index.html",
+        "<!doctype html><script type=module crossorigin src=assets/app.js></script>\
+         <script>document.documentElement.id = 'told'</script>",
+    );
+    write("assets/app.js", "import { tell } from './tell.js'; await tell();");
+    write(
+        "assets/tell.js",
+        "export async function tell() { const answer = await fetch('data.json'); \
+         document.body.innerHTML = `<p id=told>${(await answer.json()).text}</p>`; }",
+    );
+    write("data.json", "{\"text\": \"the module has fetched this\"}");
+    write(
+        "drawing.svg",
+        "<svg xmlns='http://www.w3.org/2000/svg'><text y='20'>drawn</text>\
+         <script>document.querySelector('text').textContent = 'ran'</script></svg>",
+    );
 }
 
 async fn look(browser: &fantoccini::Client, link: &str, token: &str) -> Result<Seen, CmdError> {
@@ -65,6 +92,11 @@ async fn look(browser: &fantoccini::Client, link: &str, token: &str) -> Result<S
     browser.find(Locator::Id("token")).await?.send_keys(token).await?;
     browser.find(Locator::Css("main.enter button")).await?.click().await?;
     seen.after_login = browser.wait().for_element(Locator::Css("article")).await?.text().await?;
+    let frontend = format!("{}api/plugins/pages/frontend", seen.address);
+    browser.goto(&frontend).await?;
+    seen.frontend = browser.wait().for_element(Locator::Id("told")).await?.text().await?;
+    browser.goto(&format!("{frontend}/drawing.svg")).await?;
+    seen.drawing = browser.find(Locator::Css("text")).await?.text().await?;
     Ok(seen)
 }
 
@@ -74,6 +106,7 @@ async fn a_browser_enters_by_the_printed_link_and_by_the_form_and_sees_the_plugi
     let place = Place::new();
     place.install("simple-plugin-python", "simple-python");
     std::fs::create_dir(place.plugins().join("empty")).unwrap();
+    add_frontend(&place);
 
     let (_host, mut terminal) = serve_at_a_terminal(&place);
     let (mut link, mut is_ready) = (None, false);
@@ -104,4 +137,6 @@ async fn a_browser_enters_by_the_printed_link_and_by_the_form_and_sees_the_plugi
     assert!(seen.plugin.contains("Hello from a simple plugin"), "{seen:#?}");
     assert!(seen.after_logout.contains("Enter with the admin token"), "{seen:#?}");
     assert!(seen.after_login.contains("empty"), "{seen:#?}");
+    assert_eq!(seen.frontend, "the module has fetched this", "{seen:#?}");
+    assert_eq!(seen.drawing, "drawn", "the script of a drawing ran");
 }

@@ -34,6 +34,9 @@ const MAX_READ: usize = 256 << 10;
 const WRITE_BATCH: usize = 256 << 10;
 /// Batches written in one turn before the socket is read again.
 const WRITES_PER_TURN: usize = 4;
+/// How long a link is quiet until its large buffers are given back: most links are idle most of the time, and a transfer
+/// that goes on would want them again.
+const QUIET: Duration = Duration::from_secs(10);
 /// How long what is queued may take to leave after [`Handle::close`](super::Handle::close).
 const CLOSE_TIME: Duration = Duration::from_secs(1);
 
@@ -50,6 +53,8 @@ pub struct Driver<IO> {
     output: TransmitBuf,
     timer: Option<Pin<Box<Sleep>>>,
     closing_until: Option<Instant>,
+    /// When large buffers are given back, unless more that is large comes before.
+    shrink_at: Option<Instant>,
     /// The last turn let others run before it wrote, so that their answers go in the same write.
     yielded: bool,
     /// Writing failed: what the peer still sent is read first.
@@ -80,6 +85,7 @@ impl<IO> Driver<IO> {
             output: TransmitBuf::default(),
             timer: None,
             closing_until: None,
+            shrink_at: None,
             yielded: false,
             broken: None,
             wakes: Vec::new(),
@@ -154,6 +160,9 @@ impl<IO> Driver<IO> {
         // Here too: the peer's answers free places while the socket takes nothing.
         let arrived = state.take_arrived();
         drop(state);
+        if self.shrink_at.is_some_and(|due| due <= now) {
+            self.shrink();
+        }
         self.tell(arrived);
         end
     }
@@ -172,12 +181,33 @@ impl<IO> Driver<IO> {
         filled
     }
 
+    /// So many bytes were read or written at once.
+    fn moved(&mut self, bytes: usize) {
+        if bytes >= MIN_READ {
+            self.shrink_at = Some(now() + QUIET);
+        }
+    }
+
+    /// Gives large buffers back.
+    fn shrink(&mut self) {
+        self.shrink_at = None;
+        self.read_size = MIN_READ;
+        self.spare = BytesMut::new();
+        if self.input.is_empty() {
+            self.input = BytesMut::new();
+        }
+        if self.output.is_empty() {
+            self.output = TransmitBuf::default();
+        }
+    }
+
     /// Arms the one timer. An earlier deadline re-arms it; a later one is looked at when it fires, so that a
     /// request does not cost two operations on the timer wheel.
     fn poll_timer(&mut self, cx: &mut Context<'_>) -> Turn {
         loop {
             let due = self.shared.lock().connection.next_timeout();
-            let Some(due) = due.into_iter().chain(self.closing_until).min() else { return Turn::Wait };
+            let due = due.into_iter().chain(self.closing_until).chain(self.shrink_at).min();
+            let Some(due) = due else { return Turn::Wait };
             let due = tokio::time::Instant::from_std(due);
             let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(due)));
             if due < timer.deadline() || timer.is_elapsed() {
@@ -248,6 +278,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Driver<IO> {
                 _ => self.read_size,
             }
             .clamp(MIN_READ, MAX_READ);
+            self.moved(n);
             if self.handle_input()? {
                 break;
             }
@@ -281,7 +312,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Driver<IO> {
                     Poll::Pending if self.is_late() => return Ok(Turn::Ended),
                     Poll::Pending => return Ok(Turn::Wait),
                     Poll::Ready(Ok(0)) => return Err(io::Error::from(io::ErrorKind::WriteZero).into()),
-                    Poll::Ready(Ok(_)) => {}
+                    Poll::Ready(Ok(n)) => self.moved(n),
                     Poll::Ready(Err(error)) => {
                         self.broken = Some(error);
                         return Ok(Turn::Again);

@@ -8,7 +8,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 use toru_plugin_api::{
     HttpRequest, HttpResponse, PluginContext, PluginError, PluginMetadata, PluginResult, ToruPlugin,
-    async_trait,
+    async_trait, message::kv::MAX_BATCH,
 };
 
 use super::{KEYS, Operation, Sample, VALUE_BYTES};
@@ -98,8 +98,9 @@ fn read_task(query: &str) -> Option<Task> {
 
 impl Task {
     async fn run(self, context: &PluginContext) -> PluginResult<Done> {
-        for n in 0..KEYS {
-            context.kv().set(&key(n), value(n, 0)).await?;
+        for first in (0..KEYS).step_by(MAX_BATCH) {
+            let keys = first..KEYS.min(first + MAX_BATCH);
+            keys.fold(context.kv().batch(), |batch, n| batch.set(key(n), value(n, 0))).commit().await?;
         }
         let began = Instant::now();
         let callers: Vec<_> =

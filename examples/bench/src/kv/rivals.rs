@@ -14,8 +14,10 @@ use crate::{
     system::NotStarted,
 };
 
-/// Requests of the run that tells how many fill the time.
-const PROBE: u64 = 2_000;
+/// Requests of each caller in the run that tells how many fill the time.
+const PROBE: u64 = 300;
+/// Callers that write the keys first: together, since each write is synced.
+const FILLERS: usize = 64;
 
 /// A Redis of its own, which syncs each write before it answers.
 pub(super) struct Redis {
@@ -49,7 +51,8 @@ impl Redis {
         )?;
         process.wait_until(|| UnixStream::connect(folder.path().join("redis.sock")).is_ok())?;
         let redis = Self { _process: process, folder };
-        redis.benchmark(Operation::Set, 1, KEYS as u64 * 10)?;
+        // So many at random that no key is left without a value; many at once, since each is synced.
+        redis.benchmark(Operation::Set, FILLERS, KEYS as u64 * 20)?;
         Ok(redis)
     }
 

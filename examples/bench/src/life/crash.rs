@@ -16,7 +16,7 @@ use crate::{
 pub(super) async fn run(options: &Options, report: &mut Report) -> Outcome<()> {
     let crashes = if options.quick { 5 } else { 200 };
     let id = Plugin::Rust.id();
-    let scene = Scene::new(Host::with(Plugin::Rust, Heads::AsShipped)?).await?;
+    let scene = Scene::new(Host::with(Plugin::Rust, Heads::AsShipped)?)?;
     scene.supervisor.initialize().await?;
     let (mut known, mut back) = (Times::default(), Times::default());
     for _ in 0..crashes {

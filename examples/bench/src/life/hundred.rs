@@ -75,7 +75,7 @@ async fn start() -> Outcome<Started> {
         let mut command = Command::new(folder.join("hello-plugin-rust"));
         own += bare::start(command.current_dir(&folder), &id(copy))?.cpu;
     }
-    let scene = Scene::new(host).await?;
+    let scene = Scene::new(host)?;
     let before = cpu::of_tree(process::id());
     let began = Instant::now();
     scene.supervisor.initialize().await?;

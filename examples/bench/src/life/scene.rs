@@ -5,7 +5,7 @@ use std::{fs, path::Path, sync::Arc, time::Duration};
 use toru_core::{
     Config, PluginSupervisor, RestartPolicy, RestartSettings,
     store::MemoryStateStore,
-    supervisor::{PluginStatus, StateName},
+    supervisor::{Builder, PluginStatus, StateName},
 };
 
 use crate::{
@@ -23,20 +23,17 @@ pub(super) struct Scene {
 }
 
 impl Scene {
-    /// A supervisor that has discovered these plugins. What the operator wants is kept in memory, so that no disk is measured with a
-    /// start; a crash is followed by a start after 1 ms, for ever.
-    pub(super) async fn new(host: Host) -> Outcome<Self> {
-        let mut config = Config::new(host.plugins(), host.data());
-        let first_delay = Duration::from_millis(1);
-        config.restart = RestartPolicy::try_new(RestartSettings {
-            first_delay,
-            max_delay: first_delay,
-            max_in_a_row: 10_000,
-            max_in_window: 10_000,
-            ..RestartSettings::default()
-        })?;
-        let states = Arc::new(MemoryStateStore::default());
-        let supervisor = PluginSupervisor::builder(config).state_store(states).build()?;
+    /// Over the folder of installed plugins.
+    pub(super) fn new(host: Host) -> Outcome<Self> {
+        let supervisor = builder(&host)?.build()?;
+        Ok(Self { supervisor, _host: host })
+    }
+
+    /// Over the source folder of one plugin, whose `[dev]` table may name a program anywhere.
+    pub(super) fn from_source(host: Host, install: impl FnOnce(&Path) -> Outcome<()>) -> Outcome<Self> {
+        let source = host.plugins().with_file_name("source");
+        install(&source)?;
+        let supervisor = builder(&host)?.source_dir(source).build()?;
         Ok(Self { supervisor, _host: host })
     }
 
@@ -59,6 +56,21 @@ impl Scene {
             }
         }
     }
+}
+
+/// What the operator wants is kept in memory, so that no disk is measured with a start; a crash is followed by a start after 1 ms,
+/// for ever.
+fn builder(host: &Host) -> Outcome<Builder> {
+    let mut config = Config::new(host.plugins(), host.data());
+    let first_delay = Duration::from_millis(1);
+    config.restart = RestartPolicy::try_new(RestartSettings {
+        first_delay,
+        max_delay: first_delay,
+        max_in_a_row: 10_000,
+        max_in_window: 10_000,
+        ..RestartSettings::default()
+    })?;
+    Ok(PluginSupervisor::builder(config).state_store(Arc::new(MemoryStateStore::default())))
 }
 
 /// The id of a copy.

@@ -89,6 +89,7 @@ impl Schedule {
     }
 
     /// The host ends: nothing is started any more.
+    #[cfg(feature = "fuzzing")]
     pub(in crate::supervisor) fn shut_down(&mut self) {
         self.closing = true;
         self.tell(Input::Shutdown);
