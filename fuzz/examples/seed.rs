@@ -77,7 +77,10 @@ const MANIFESTS: [(&str, &str); 6] = [
         "manifest-all-keys",
         "0id = \"a-1\"\nname = \"A\"\nversion = \"1.0.0\"\nauthor = \"B\"\nicon = \"x\"\nroute = \"/a/b\"\nprotocol = 2\nprotocol_min = 1\ntransport = \"path\"\nfrontend = \"b.js\"\nraw_paths = true\nexec = [\"./a\", \"-b\"]\n[env]\nA = \"b\"\n[config]\nn = 1\nf = 1.5\nd = 2020-01-01\nt = { a = [1, { b = \"c\" }] }\n[dev]\nbuild = \"make\"\nexec = [\"/bin/a\"]\n",
     ),
-    ("manifest-route-at-its-end", "0id=\"a\"\nname=\"A\"\nversion=\"1\"\nroute=\"/a.b.\"\nexec=[\"a\"]\n"),
+    (
+        "manifest-route-with-dots",
+        "0id=\"a\"\nname=\"A\"\nversion=\"1\"\nroute=\"/a.b.c.d.e\"\nexec=[\"a\"]\n",
+    ),
     (
         "metadata-of-version-1",
         r#"1{"id":"a","name":"A","version":"1","author":null,"icon":"x","route":"/a","more":1}"#,

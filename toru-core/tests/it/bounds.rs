@@ -11,10 +11,11 @@ use std::{
 use bytes::Bytes;
 use http::{Request, StatusCode};
 use http_body::{Body, Frame};
-use http_body_util::Empty;
+use http_body_util::{BodyExt, Empty, Full};
+use toru_core::{MAX_LANES, PluginService};
 use tower_service::Service;
 
-use crate::scene::{Memory, Scene, alone, get, running, times, within};
+use crate::scene::{Memory, Scene, alone, get, running, status_when, times, within};
 
 const MIB: u64 = 1 << 10;
 const UPLOAD: usize = 64 << 20;
@@ -76,6 +77,42 @@ fn uploads_of_200_clients_that_nobody_reads_hold_at_most_48_mib() {
         assert!(growth <= 48 * MIB, "{growth} KiB");
         within(supervisor.shutdown()).await;
     });
+}
+
+/// What one link would hold without giving it back is a few hundred KiB; all of them together, some ten MiB.
+const IDLE_LINKS_KIB: u64 = 4 * MIB;
+
+#[test]
+fn links_that_are_idle_give_their_buffers_back() {
+    alone("bounds::links_that_are_idle_give_their_buffers_back", async {
+        let scene = Scene::new();
+        scene.sdk_plugin("sdk");
+        let supervisor = scene.builder().build().unwrap();
+        let mut lanes: Vec<_> = (0..MAX_LANES).map(|_| supervisor.lane()).collect();
+        supervisor.initialize().await.unwrap();
+        status_when(&supervisor, "sdk", |status| status.links == 1 + MAX_LANES).await;
+        let body = Bytes::from(vec![b'x'; 4 << 20]);
+        echo(&mut lanes[0], &body).await;
+        let memory = Memory::now();
+        for lane in &mut lanes {
+            echo(lane, &body).await;
+        }
+        let growth = memory.growth_kib();
+        eprintln!("{MAX_LANES} links after 4 MiB on each: the resident memory grew by {growth} KiB");
+        assert!(growth <= IDLE_LINKS_KIB, "{growth} KiB");
+        within(supervisor.shutdown()).await;
+    });
+}
+
+async fn echo(service: &mut PluginService, body: &Bytes) {
+    let request = Request::post("/sdk/echo").body(Full::new(body.clone())).unwrap();
+    let answer = within(service.call(request)).await.unwrap();
+    let mut echoed = 0;
+    let mut answer = answer.into_body();
+    while let Some(frame) = within(answer.frame()).await {
+        echoed += frame.unwrap().into_data().map_or(0, |data| data.len());
+    }
+    assert_eq!(echoed, body.len());
 }
 
 #[test]

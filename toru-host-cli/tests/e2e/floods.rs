@@ -34,7 +34,7 @@ async fn host_by(command: Command, ids: &[&str]) -> (Place, Host) {
     for id in ids {
         place.rust_plugin("gauge", id);
     }
-    let mut host = Host::start_by(command, &place).await;
+    let mut host = Host::start_by(command, &place, &[]).await;
     for id in ids {
         host.event(id, "ready").await;
     }

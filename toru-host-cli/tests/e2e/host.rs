@@ -29,26 +29,22 @@ pub(crate) struct Host {
 impl Host {
     /// Starts the binary on the place's folders, and returns once it accepts.
     pub(crate) async fn start(place: &Place) -> Self {
-        Self::start_by(Command::new(env!("CARGO_BIN_EXE_toru")), place).await
+        Self::start_with(place, &[]).await
     }
 
     /// As `start`, with so many threads that serve.
     pub(crate) async fn on_threads(place: &Place, threads: usize) -> Self {
         let more = ["--threads", &threads.to_string()];
-        Self::start_with(Command::new(env!("CARGO_BIN_EXE_toru")), place, &more).await
+        Self::start_with(place, &more).await
     }
 
     /// As `start`, with these options.
-    pub(crate) async fn with_options(place: &Place, options: &[&str]) -> Self {
-        Self::start_with(Command::new(env!("CARGO_BIN_EXE_toru")), place, options).await
+    pub(crate) async fn start_with(place: &Place, options: &[&str]) -> Self {
+        Self::start_by(Command::new(env!("CARGO_BIN_EXE_toru")), place, options).await
     }
 
-    /// As `start`, by a command to which the arguments of `toru` are added.
-    pub(crate) async fn start_by(command: Command, place: &Place) -> Self {
-        Self::start_with(command, place, &[]).await
-    }
-
-    async fn start_with(mut command: Command, place: &Place, more: &[&str]) -> Self {
+    /// As `start`, by a command to which the arguments of `toru`, and more, are added.
+    pub(crate) async fn start_by(mut command: Command, place: &Place, more: &[&str]) -> Self {
         let mut child = command
             .args(["serve", "--listen", "127.0.0.1:0", "--plugins"])
             .arg(place.plugins())

@@ -80,7 +80,7 @@ async fn a_host_full_of_connections_starts_plugins_under_the_usual_limit_of_desc
     let place = place_with_gauge();
     let mut command = Command::new("sh");
     command.args(["-c", "ulimit -Sn 1024; exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_toru")]);
-    let mut host = Host::start_by(command, &place).await;
+    let mut host = Host::start_by(command, &place, &[]).await;
     host.event("gauge", "ready").await;
     let pid = host.client().pid("gauge").await;
     let mut connections = connect(host.address(), ALL_CONNECTIONS).await;

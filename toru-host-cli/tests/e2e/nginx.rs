@@ -170,7 +170,7 @@ async fn plugins_work_through_nginx_with_and_without_a_prefix() {
     place.install_rust("todo-axum", "todo");
     place.install_rust("hello-plugin-rust", "hello-rust");
     place.install("hello-plugin-python", "hello-python");
-    let mut host = Host::with_options(&place, &["--allow-host", NAME, "--trusted-proxy", "127.0.0.1"]).await;
+    let mut host = Host::start_with(&place, &["--allow-host", NAME, "--trusted-proxy", "127.0.0.1"]).await;
     for id in ["todo", "hello-rust", "hello-python"] {
         host.event(id, "ready").await;
     }

@@ -104,7 +104,7 @@ async fn a_browser_uses_the_todo_app_through_nginx_below_a_prefix() {
     let place = Place::new();
     place.install_rust("todo-axum", "todo");
     let options = ["--allow-host", "127.0.0.1", "--trusted-proxy", "127.0.0.1"];
-    let mut host = Host::with_options(&place, &options).await;
+    let mut host = Host::start_with(&place, &options).await;
     host.event("todo", "ready").await;
     let front = nginx.before(host.address(), &place.path().join("nginx")).await;
     check(&chromium, &place, &format!("http://{}", front.address), "/tools").await;

@@ -34,9 +34,6 @@ const MAX_READ: usize = 256 << 10;
 const WRITE_BATCH: usize = 256 << 10;
 /// Batches written in one turn before the socket is read again.
 const WRITES_PER_TURN: usize = 4;
-/// How long a link is quiet until its large buffers are given back: most links are idle most of the time, and a transfer
-/// that goes on would want them again.
-const QUIET: Duration = Duration::from_secs(10);
 /// How long what is queued may take to leave after [`Handle::close`](super::Handle::close).
 const CLOSE_TIME: Duration = Duration::from_secs(1);
 
@@ -53,8 +50,6 @@ pub struct Driver<IO> {
     output: TransmitBuf,
     timer: Option<Pin<Box<Sleep>>>,
     closing_until: Option<Instant>,
-    /// When large buffers are given back, unless more that is large comes before.
-    shrink_at: Option<Instant>,
     /// The last turn let others run before it wrote, so that their answers go in the same write.
     yielded: bool,
     /// Writing failed: what the peer still sent is read first.
@@ -85,7 +80,6 @@ impl<IO> Driver<IO> {
             output: TransmitBuf::default(),
             timer: None,
             closing_until: None,
-            shrink_at: None,
             yielded: false,
             broken: None,
             wakes: Vec::new(),
@@ -160,9 +154,6 @@ impl<IO> Driver<IO> {
         // Here too: the peer's answers free places while the socket takes nothing.
         let arrived = state.take_arrived();
         drop(state);
-        if self.shrink_at.is_some_and(|due| due <= now) {
-            self.shrink();
-        }
         self.tell(arrived);
         end
     }
@@ -181,17 +172,8 @@ impl<IO> Driver<IO> {
         filled
     }
 
-    /// So many bytes were read or written at once.
-    fn moved(&mut self, bytes: usize) {
-        if bytes >= MIN_READ {
-            self.shrink_at = Some(now() + QUIET);
-        }
-    }
-
-    /// Gives large buffers back.
-    fn shrink(&mut self) {
-        self.shrink_at = None;
-        self.read_size = MIN_READ;
+    /// No stream is open: most links are idle most of the time, and hold nothing meanwhile.
+    fn give_buffers_back(&mut self) {
         self.spare = BytesMut::new();
         if self.input.is_empty() {
             self.input = BytesMut::new();
@@ -206,8 +188,7 @@ impl<IO> Driver<IO> {
     fn poll_timer(&mut self, cx: &mut Context<'_>) -> Turn {
         loop {
             let due = self.shared.lock().connection.next_timeout();
-            let due = due.into_iter().chain(self.closing_until).chain(self.shrink_at).min();
-            let Some(due) = due else { return Turn::Wait };
+            let Some(due) = due.into_iter().chain(self.closing_until).min() else { return Turn::Wait };
             let due = tokio::time::Instant::from_std(due);
             let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(due)));
             if due < timer.deadline() || timer.is_elapsed() {
@@ -248,7 +229,13 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Driver<IO> {
         if self.poll_timer(cx) == Turn::Again {
             return Ok(Turn::Again);
         }
-        let sleeps = self.shared.lock().driver_sleeps(cx);
+        let mut state = self.shared.lock();
+        let sleeps = state.driver_sleeps(cx);
+        let is_idle = state.connection.open_streams() == 0;
+        drop(state);
+        if sleeps && is_idle {
+            self.give_buffers_back();
+        }
         Ok(if sleeps { Turn::Wait } else { Turn::Again })
     }
 
@@ -278,7 +265,6 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Driver<IO> {
                 _ => self.read_size,
             }
             .clamp(MIN_READ, MAX_READ);
-            self.moved(n);
             if self.handle_input()? {
                 break;
             }
@@ -312,7 +298,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Driver<IO> {
                     Poll::Pending if self.is_late() => return Ok(Turn::Ended),
                     Poll::Pending => return Ok(Turn::Wait),
                     Poll::Ready(Ok(0)) => return Err(io::Error::from(io::ErrorKind::WriteZero).into()),
-                    Poll::Ready(Ok(n)) => self.moved(n),
+                    Poll::Ready(Ok(_)) => {}
                     Poll::Ready(Err(error)) => {
                         self.broken = Some(error);
                         return Ok(Turn::Again);

@@ -6,6 +6,7 @@
 )]
 
 mod links;
+mod path;
 
 use std::{
     os::{fd::AsRawFd, unix::net::UnixStream, unix::process::CommandExt, unix::process::ExitStatusExt},
@@ -33,6 +34,8 @@ fn command() -> Command {
     command
         .env_remove("TORU_PLUGIN_FD")
         .env_remove("TORU_PLUGIN_EXTRA_FDS")
+        .env_remove("TORU_PLUGIN_SOCKET")
+        .env_remove("TORU_INSTANCE_ID")
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
