@@ -177,19 +177,18 @@ fn no_let_chains_below_their_rust_version() {
 }
 
 #[test]
-fn every_test_that_the_reliability_page_names_exists() {
-    let page = fs::read_to_string(root().join("docs/RELIABILITY.md")).unwrap();
+fn every_test_that_a_page_names_exists() {
     let all: String = sources().into_iter().map(|(_, text)| text).collect();
     // Names of tests are sentences; what else stands in backticks has fewer words.
     let is_test = |word: &&str| {
         word.split('_').count() > 3 && word.chars().all(|c| c == '_' || c.is_ascii_alphanumeric())
     };
-    let named: Vec<&str> = page.split('`').skip(1).step_by(2).filter(is_test).collect();
-    assert!(named.len() > 100, "the names were not found: {}", named.len());
-    for name in named {
-        assert!(
-            all.contains(&format!("fn {name}(")),
-            "docs/RELIABILITY.md names a test that does not exist: {name}"
-        );
+    for (page, at_least) in [("docs/RELIABILITY.md", 100), ("docs/HTTP.md", 50)] {
+        let text = fs::read_to_string(root().join(page)).unwrap();
+        let named: Vec<&str> = text.split('`').skip(1).step_by(2).filter(is_test).collect();
+        assert!(named.len() > at_least, "{page}: the names were not found: {}", named.len());
+        for name in named {
+            assert!(all.contains(&format!("fn {name}(")), "{page} names a test that does not exist: {name}");
+        }
     }
 }
