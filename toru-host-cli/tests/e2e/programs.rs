@@ -15,7 +15,7 @@ use tokio::{
     process::{Child, Command},
 };
 
-/// Names what must be there for the tests, separated by spaces; what is not named and not there is skipped.
+/// Names what must be there for the tests, separated by commas; what is not named and not there is skipped.
 const REQUIRE: &str = "TORU_REQUIRE";
 
 /// The programs of this name, or None where they are not installed and not required.
@@ -24,7 +24,7 @@ pub(crate) fn find<const N: usize>(name: &str, programs: [&str; N], packages: &s
     if found.iter().all(Option::is_some) {
         return Some(found.map(Option::unwrap));
     }
-    let required = env::var(REQUIRE).is_ok_and(|names| names.split_whitespace().any(|own| own == name));
+    let required = env::var(REQUIRE).is_ok_and(|names| names.split(',').any(|own| own.trim() == name));
     assert!(!required, "{REQUIRE} names `{name}`, but {programs:?} are not all in PATH");
     // Past the capture of the test runner, which would hide it.
     let skipped = format!("SKIPPED: {programs:?} are not all in PATH (Debian: {packages})\n");
