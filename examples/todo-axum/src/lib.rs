@@ -2,8 +2,8 @@
 //!
 //! | place | alone | as a plugin |
 //! |---|---|---|
-//! | [`store`] | the list is in memory | the list is in the plugin's key-value store |
-//! | [`visitor`] | links begin with `/`, everyone is who they say | links begin with the base path, the host says who asks |
+//! | `store` | the list is in memory | the list is in the plugin's key-value store |
+//! | `visitor` | links begin with `/`, everyone is who they say | links begin with the base path, the host says who asks |
 //!
 //! | path | answer |
 //! |---|---|
