@@ -250,7 +250,7 @@ impl PluginSupervisor {
     /// Processes that are spawned from now on have a link for it, so call it before [`initialize`](Self::initialize); the
     /// others, and those of plugins that leave further links alone, serve it through the supervisor's own. It ends with the last
     /// clone of the service: its links are closed once the answers on them have ended. There are at most
-    /// [`MAX_LANES`](crate::MAX_LANES) at once; past that this is [`service`](Self::service), and a warning.
+    /// [`MAX_LANES`] at once; past that this is [`service`](Self::service), and a warning.
     ///
     /// # Panics
     /// Outside of a tokio runtime.
