@@ -177,7 +177,7 @@ impl Connection {
     /// the peer accepts goes out as `too_large`.
     ///
     /// # Errors
-    /// The stream has ended.
+    /// The stream has ended, or is no call's.
     pub fn answer_kv(
         &mut self,
         id: StreamId,
@@ -185,6 +185,9 @@ impl Connection {
         _now: Instant,
     ) -> Result<(), StreamGone> {
         let stream = self.streams.get_mut(id).ok_or(StreamGone)?;
+        if !matches!(stream.exchange, Exchange::Kv) {
+            return Err(StreamGone);
+        }
         let held = stream.in_work.take().ok_or(StreamGone)?;
         self.calls.done(held);
         if stream.closed || stream.send.is_ended() {

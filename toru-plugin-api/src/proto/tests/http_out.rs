@@ -6,8 +6,8 @@ use super::{
 };
 use crate::{
     frame::{Frame, Limits, ResetCode, StreamId},
-    message::http::Framing,
-    proto::{Event, OpenError, OutgoingBody, ReadOutcome},
+    message::{http::Framing, kv::KvAnswer},
+    proto::{Event, OpenError, OutgoingBody, ReadOutcome, StreamGone},
 };
 
 const TWO: StreamId = StreamId(2);
@@ -118,4 +118,15 @@ fn a_plugin_without_an_answer_gives_up_in_time() {
     assert!(matches!(pair.host_event(), Some(Event::Request { .. })));
     assert_eq!(pair.host_event(), Some(Event::Reset { id: TWO, code: ResetCode::TIMED_OUT, by_peer: true }));
     assert_eq!((pair.host.known_streams(), pair.plugin.known_streams()), (0, 0));
+}
+
+#[test]
+fn a_request_of_the_plugin_is_not_answered_as_a_call() {
+    let mut pair = pair();
+    let id = pair.plugin.request(get("/"), OutgoingBody::Empty, pair.now).unwrap();
+    pair.drive();
+    assert_eq!(pair.host.answer_kv(id, Ok(KvAnswer::Ok), pair.now), Err(StreamGone));
+    pair.host.respond(id, ok(), OutgoingBody::Empty, pair.now).unwrap();
+    pair.drive();
+    assert_eq!((pair.host.open_streams(), pair.plugin.open_streams()), (0, 0));
 }
