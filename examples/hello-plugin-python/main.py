@@ -65,7 +65,9 @@ def number(query, name, most, default=None):
     text = dict(urllib.parse.parse_qsl(query)).get(name)
     if text is None:
         return default
-    return int(text) if text.isascii() and text.isdigit() and int(text) <= most else None
+    # Python refuses to read numbers of thousands of digits; none here needs more than twenty.
+    digits = text.isascii() and text.isdigit() and len(text) <= 20
+    return int(text) if digits and int(text) <= most else None
 
 
 async def length(body):
