@@ -6,6 +6,7 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -14,7 +15,7 @@ use http_body_util::BodyExt;
 use tokio::sync::Notify;
 use toru_plugin_api::{
     Body, HostError, HttpRequest, HttpResponse, PluginContext, PluginError, PluginMetadata, PluginResult,
-    ToruPlugin, testing::TestHost,
+    ToruPlugin, proto::Settings, testing::TestHost,
 };
 use tower_service::Service;
 
@@ -131,11 +132,14 @@ async fn a_service_that_fails_is_a_502_and_another_target_a_404() {
 #[tokio::test(start_paused = true)]
 async fn a_host_that_does_not_answer_is_given_up_after_30_s() {
     let able = Able::default();
-    let host = TestHost::builder().host_service(able.clone()).start(Passes).await.unwrap();
+    // The host waits longer for the plugin than the plugin for the host: it is the plugin's timer that is seen.
+    let mut settings = Settings::default();
+    settings.response_timeout = Duration::from_secs(60);
+    let builder = TestHost::builder().settings(settings).host_service(able.clone());
+    let host = builder.start(Passes).await.unwrap();
     let began = tokio::time::Instant::now();
-    // The client's own timer runs out in the same moment: the plugin's answer does not matter here.
-    let _ = host.get("/hangs").await;
-    assert_eq!(began.elapsed().as_secs(), 30);
+    let answer = host.get("/hangs").await.unwrap();
+    assert_eq!((answer.status(), began.elapsed().as_secs()), (StatusCode::SERVICE_UNAVAILABLE, 30));
     able.dropped.notified().await;
 }
 
