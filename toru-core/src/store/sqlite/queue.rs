@@ -11,6 +11,7 @@ use tokio::sync::oneshot;
 use toru_plugin_api::message::kv::{KvCall, KvError, KvErrorCode, KvWrite};
 
 use super::{
+    HOST,
     fault::{Fault, WriteError},
     writer::Done,
 };
@@ -40,11 +41,10 @@ pub(super) enum Work {
 }
 
 impl Work {
-    /// The host's own work has a namespace that no plugin can have: an id is never empty.
     fn namespace(&self) -> &str {
         match self {
             Self::Kv { namespace, .. } => namespace,
-            Self::Append(_) | Self::Prune { .. } => "",
+            Self::Append(_) | Self::Prune { .. } => HOST,
         }
     }
 
