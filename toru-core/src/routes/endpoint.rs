@@ -193,7 +193,8 @@ impl Endpoint {
         }
     }
 
-    /// As `acquire`, but never the link `refused`: it takes no requests any more, whether or not its owner knows yet.
+    /// As `acquire`, once `refused` is none of the links any more: it takes no requests, whether or not its owner knows yet, and what ends
+    /// one link of a process most often ends them all.
     pub(crate) async fn acquire_other(
         &self,
         lane: Option<LaneId>,
@@ -219,11 +220,10 @@ impl Endpoint {
             State::Waiting => return Look::AwaitChange,
             State::Ready(ready) => ready,
         };
-        let is_taking = |way: &&Way| refused.is_none_or(|refused| !refused.is_same(&way.link));
-        let own = ready.of_lane(lane).filter(is_taking);
-        let Some(way) = own.or_else(|| Some(&ready.first).filter(is_taking)) else {
+        if refused.is_some_and(|refused| state.ways().any(|way| way.link.is_same(refused))) {
             return Look::AwaitChange;
-        };
+        }
+        let way = ready.of_lane(lane).unwrap_or(&ready.first);
         match way.places.clone().try_acquire_owned() {
             Ok(place) => Look::Go(way.link.clone(), Permit::new(place)),
             Err(TryAcquireError::NoPermits) => Look::AwaitPlace(way.clone()),
