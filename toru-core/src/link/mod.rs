@@ -323,6 +323,11 @@ impl Link {
         self.host_side().report_bad_answer(kind, what);
     }
 
+    /// Keeps a record of the link's own in the plugin's log.
+    pub(crate) fn warn(&self, message: &str) {
+        self.host_side().warn(message, &serde_json::Map::new());
+    }
+
     fn host_side(&self) -> &Arc<host_side::HostSide> {
         match &self.0 {
             Version::One(link) => link.host_side(),
