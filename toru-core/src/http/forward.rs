@@ -160,12 +160,20 @@ impl PluginService {
         B::Error: Into<BoxError>,
     {
         let (mut link, mut permit) = endpoint.acquire(self.lane.id()).await?;
+        // Held until the answer's head is there, because so long the body is.
+        let _room;
         let outgoing = match body {
             FirstLook::Decided(outgoing) => outgoing,
             FirstLook::Later(body) => match link.collects() {
                 None => Outgoing::stream(body),
                 Some(limit) => {
-                    Outgoing::Full(ClientBody::collect(body, limit, self.body_idle, length).await?)
+                    // A client that takes its time takes nobody's place.
+                    drop(permit);
+                    let named = length.and_then(|length| usize::try_from(length).ok());
+                    _room = endpoint.room_to_collect(named.unwrap_or(limit).min(limit)).await?;
+                    let bytes = ClientBody::collect(body, limit, self.body_idle, length).await?;
+                    (link, permit) = endpoint.acquire(self.lane.id()).await?;
+                    Outgoing::Full(bytes)
                 }
             },
         };
