@@ -10,8 +10,8 @@ use std::{
 
 use bytes::{Buf, Bytes, BytesMut};
 use http::Response;
-use hyper::upgrade::{OnUpgrade, Parts};
-use hyper_util::rt::TokioIo;
+use hyper::upgrade::{OnUpgrade, Upgraded};
+use hyper_util::{rt::TokioIo, server::conn::auto};
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite},
     net::TcpStream,
@@ -74,10 +74,9 @@ impl PluginTunnel {
     /// One side was cut, or the client had gone before it was told.
     pub async fn carry(self, client: OnUpgrade) -> Result<(), TunnelError> {
         let upgraded = client.await.map_err(|error| TunnelError::Client(io::Error::other(error)))?;
-        match upgraded.downcast::<TokioIo<TcpStream>>() {
-            Ok(Parts { io, read_buf, .. }) => {
-                let mut client = io.into_inner();
-                let ended = self.join(&mut client, read_buf).await;
+        match tcp(upgraded) {
+            Ok((mut client, early)) => {
+                let ended = self.join(&mut client, early).await;
                 if matches!(ended, Err(TunnelError::Plugin)) {
                     // Should it fail, the client sees an end: there is no other way to tell it more.
                     let _ = client.set_zero_linger();
@@ -106,6 +105,16 @@ impl PluginTunnel {
             down: Down { chunk: Bytes::new(), owes_flush: false, phase: Phase::Open },
         };
         poll_fn(|cx| joint.poll(cx)).await
+    }
+}
+
+/// The client's socket, where it is TCP, and what was read of it already: of hyper's own server, and of the one that looks for HTTP/2
+/// first, as `axum::serve` does.
+fn tcp(upgraded: Upgraded) -> Result<(TcpStream, Bytes), Upgraded> {
+    match upgraded.downcast::<TokioIo<TcpStream>>() {
+        Ok(parts) => Ok((parts.io.into_inner(), parts.read_buf)),
+        Err(upgraded) => auto::upgrade::downcast::<TokioIo<TcpStream>>(upgraded)
+            .map(|parts| (parts.io.into_inner(), parts.read_buf)),
     }
 }
 
