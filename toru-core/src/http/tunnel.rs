@@ -216,7 +216,15 @@ impl Up {
             self.buffer.reserve(self.read_size);
         }
         let space = self.buffer.capacity();
-        let read = ready!(pin!(client.read_buf(&mut self.buffer)).poll(cx))?;
+        let Poll::Ready(read) = pin!(client.read_buf(&mut self.buffer)).poll(cx) else {
+            // Most connections are idle most of the time: none keeps the block that a large message took.
+            if space > MIN_READ {
+                self.buffer = BytesMut::new();
+                self.read_size = (self.read_size / 2).max(MIN_READ);
+            }
+            return Poll::Pending;
+        };
+        let read = read?;
         self.read_size = match read {
             _ if read == space => self.read_size * 2,
             _ if read < self.read_size / 4 => self.read_size / 2,
@@ -250,5 +258,28 @@ impl Down {
             self.owes_flush = false;
         }
         Poll::Ready(Ok(()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::AsyncWriteExt;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn an_idle_client_keeps_no_more_than_the_least_read() {
+        let (mut far, mut client) = tokio::io::duplex(2 * MAX_READ);
+        let mut up = Up { early: Bytes::new(), buffer: BytesMut::new(), read_size: MIN_READ, is_done: false };
+        far.write_all(&vec![1; 2 * MAX_READ]).await.unwrap();
+        let mut read = 0;
+        while read < 2 * MAX_READ {
+            read += poll_fn(|cx| up.poll_read(&mut client, cx)).await.unwrap().len();
+        }
+        assert!(up.read_size > 2 * MIN_READ, "large reads are for who sends much");
+        for _ in 0..10 {
+            assert!(poll_fn(|cx| Poll::Ready(up.poll_read(&mut client, cx).is_pending())).await);
+            assert!(up.buffer.capacity() <= MIN_READ);
+        }
     }
 }
