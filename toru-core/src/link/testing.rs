@@ -77,6 +77,7 @@ impl TestHost {
             init,
             settings,
             kv: self.kv.clone(),
+            store_timeout: self.config.kv_timeout,
             service: None,
             log: self.log.clone(),
             events: self.bus.clone(),

@@ -84,7 +84,7 @@ impl Link {
         let host = HostSide::new(&setup);
         let shared = Arc::new(Shared { host, terms: OnceLock::new() });
         let requests = setup.service.map(|service| service.for_plugin(&setup.plugin_id));
-        let kv = KvService::new(setup.plugin_id, setup.kv, setup.settings.kv_timeout);
+        let kv = KvService::new(setup.plugin_id, setup.kv, setup.store_timeout);
         let connection = Connection::host(setup.settings, setup.init, Instant::now().into_std());
         let (handle, incoming, driver) = drive(io, connection);
         let gate = EventGate::new(Instant::now());

@@ -158,6 +158,7 @@ pub(super) fn link_setup(
         init,
         settings,
         kv: host.kv.clone(),
+        store_timeout: config.kv_timeout,
         service: host.service.clone(),
         log,
         events: host.events.clone(),
