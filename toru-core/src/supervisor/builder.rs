@@ -102,8 +102,8 @@ impl Builder {
 
     /// Lets plugins send requests to this service: the embedder's own API for them, such as "send this mail". Each request carries the
     /// [`PluginId`](crate::http::PluginId) of its plugin as an extension; context headers that a plugin sets (`x-toru-*`,
-    /// `x-forwarded-*`) are dropped. It is called on the runtime that drives the plugin's link, for at most 128 requests of a link
-    /// at once, and its future is dropped when the plugin gives up. What it does wrong (an error, a panic) is a 502 for the plugin
+    /// `x-forwarded-*`) are dropped. It is called on the supervisor's own runtime, which serves all plugins, so it must not block a thread: what does belongs into
+    /// `spawn_blocking`. It is called for at most 128 requests of a link at once, and its future is dropped when the plugin gives up. What it does wrong (an error, a panic) is a 502 for the plugin
     /// and a line in the host's log. Without it the feature `http-out` is not offered.
     ///
     /// ```
