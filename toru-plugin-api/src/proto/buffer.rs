@@ -4,11 +4,12 @@ use std::collections::VecDeque;
 
 use bytes::{Bytes, BytesMut};
 
-/// DATA of fewer bytes is joined with what already waits. Else a peer that sends its window one byte at a time
-/// would cost a handle of 32 bytes for each, and keep alive every read buffer that a byte came in.
+/// DATA of fewer bytes is copied, and joined with what already waits. Else a peer that sends its window one byte at a time
+/// would cost a handle of 32 bytes for each, and keep alive every read buffer that a byte came in. Copying so few costs less
+/// than the system calls that bring them.
 const JOINED_BELOW: usize = 4 << 10;
 
-/// Bytes in order. A chunk that finds nothing waiting is passed on as it came, without a copy.
+/// Bytes in order. Large chunks are passed on as they came, without a copy.
 #[derive(Debug, Default)]
 pub(super) struct Buffer {
     chunks: VecDeque<Bytes>,
@@ -25,7 +26,7 @@ impl Buffer {
         if bytes.is_empty() {
             return;
         }
-        if bytes.len() < JOINED_BELOW && !self.is_empty() {
+        if bytes.len() < JOINED_BELOW {
             self.joined.extend_from_slice(&bytes);
             return;
         }
@@ -58,9 +59,19 @@ mod tests {
         for n in 0..=255_u8 {
             buffer.push(Bytes::copy_from_slice(&[n]));
         }
-        assert_eq!(buffer.chunks.len(), 1);
+        assert!(buffer.chunks.is_empty());
         let read: Vec<u8> = std::iter::from_fn(|| buffer.pop()).flatten().collect();
         assert_eq!(read, (0..=255).collect::<Vec<u8>>());
+    }
+
+    #[test]
+    fn a_small_chunk_does_not_keep_the_buffer_that_it_was_read_into() {
+        let mut read = BytesMut::zeroed(256 << 10);
+        let mut buffer = Buffer::default();
+        buffer.push(read.split_to(JOINED_BELOW - 1).freeze());
+        read.clear();
+        assert!(read.try_reclaim(256 << 10));
+        assert_eq!(buffer.pop().map(|bytes| bytes.len()), Some(JOINED_BELOW - 1));
     }
 
     #[test]
