@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
 
-use super::{Connection, Handled, Progress};
+use super::{Connection, Handled, Progress, Side};
 use crate::{
     frame::{
         Frame, ResetCode, StreamId, head,
@@ -87,8 +87,9 @@ impl Connection {
         self.handshake.check_frame(&frame)?;
         match frame {
             Frame::Message(text) => {
+                let text = self.frame_to_hold(text);
                 let handled = match message::parse_frame(&text, &mut self.names) {
-                    Ok(message) => self.handle_message(message, now),
+                    Ok(message) => self.handle_message(message, text.len(), now),
                     Err(error) => Err(error.into()),
                 };
                 handled.inspect_err(|_| self.keep_offending(&text))?;
@@ -196,7 +197,16 @@ impl Connection {
             let (head, body) = head::parse_response(flags, bytes, &mut self.names)?;
             return self.handle_response(id, head, body, now);
         }
+        let bytes = self.frame_to_hold(bytes);
+        let frame_length = bytes.len();
         let (head, body) = head::parse_request(flags, bytes, &mut self.names)?;
-        self.handle_request(id, head, body)
+        self.handle_request(id, head, body, frame_length)
+    }
+
+    /// A frame of which a request of the plugin may be made. What is read of it are its pieces, and a piece keeps alive all of
+    /// the memory that it lies in: in memory of its own that is the frame, and not the buffer that the link was read into, many
+    /// times as large, which would be held outside of the bound on requests in work.
+    fn frame_to_hold(&self, frame: Bytes) -> Bytes {
+        if self.side == Side::Host && self.http_out { Bytes::copy_from_slice(&frame) } else { frame }
     }
 }
