@@ -275,7 +275,8 @@ impl Connection {
     }
 
     /// Closes a tunnel: what was sent goes out, then its END; the rest of what the peer sends is not wanted, which RESET 0 says after the
-    /// END unless the peer's has come by then. Nothing of the stream is told any more. Ignored for what is no tunnel.
+    /// END unless the peer's has come by then. Until the END is out it is discarded under credit: a peer that writes before it reads would
+    /// else wait for credit, and this side for its. Nothing of the stream is told any more. Ignored for what is no tunnel.
     pub fn hang_up(&mut self, id: StreamId, _now: Instant) {
         let Some(stream) = self.streams.get_mut(id).filter(|stream| stream.upgrade() == Upgrade::Taken)
         else {
@@ -283,9 +284,10 @@ impl Connection {
         };
         stream.muted = true;
         stream.hangs_up = true;
-        stream.recv.deafen();
+        let credit = stream.recv.discard(&mut self.raises);
         // It may have been finished, or ended, before.
         let _ = stream.send.finish();
+        self.return_credit(id, credit);
         self.schedule(id);
         self.stop_if_hung_up(id);
         self.release(id);
