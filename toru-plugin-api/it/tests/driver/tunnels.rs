@@ -105,6 +105,19 @@ async fn a_cut_is_seen_by_who_neither_reads_nor_writes() {
 }
 
 #[tokio::test]
+async fn a_cut_is_seen_by_who_sends_no_more_and_does_not_read() {
+    each_way(async |acts: Tunnel, mut sees: Tunnel| {
+        sees.finish();
+        let cut = tokio::spawn(async move { std::future::poll_fn(|cx| sees.poll_cut(cx)).await });
+        tokio::task::yield_now().await;
+        assert!(!cut.is_finished());
+        drop(acts);
+        cut.await.unwrap();
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_closed_tunnel_delivers_what_was_written_and_wants_no_more() {
     each_way(async |mut acts: Tunnel, mut sees: Tunnel| {
         let sent = vec![7; 200 << 10];

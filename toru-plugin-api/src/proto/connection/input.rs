@@ -168,7 +168,7 @@ impl Connection {
             if unfinished && !stream.muted {
                 self.events.push_back(Event::StopSending(id));
             }
-        } else if self.ids.is_own(id) || unfinished {
+        } else if self.ids.is_own(id) || unfinished || stream.upgrade() == Upgrade::Taken {
             self.tell_reset(id, code, true);
         } else if stream.recv.cut(code) {
             self.events.push_back(Event::Readable(id));

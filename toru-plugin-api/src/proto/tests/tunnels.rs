@@ -8,8 +8,9 @@ use super::{
     pair::status,
 };
 use crate::{
+    frame::ResetCode,
     message::http::Framing,
-    proto::{Event, OutgoingBody, ReadOutcome},
+    proto::{Connection, Event, OutgoingBody, ReadOutcome, Side},
 };
 
 #[test]
@@ -133,5 +134,26 @@ fn a_peer_that_writes_before_it_reads_gets_all_of_a_tunnel_that_is_hung_up() {
         assert_eq!(host_reads_to_the_end(&mut pair), sent.len());
         assert!(std::iter::from_fn(|| pair.host_event()).any(|event| event == Event::StopSending(ONE)));
         assert_eq!((pair.host.open_streams(), pair.plugin.known_streams(), pair.error), (0, 0, None));
+    }
+}
+
+#[test]
+fn a_tunnel_that_was_finished_is_told_of_a_cut_at_either_end() {
+    for finished in [Side::Host, Side::Plugin] {
+        let mut pair = tunnel();
+        let now = pair.now;
+        let (finishes, cuts): (&mut Connection, &mut Connection) = match finished {
+            Side::Host => (&mut pair.host, &mut pair.plugin),
+            Side::Plugin => (&mut pair.plugin, &mut pair.host),
+        };
+        finishes.finish(ONE, now).unwrap();
+        cuts.reset(ONE, ResetCode::CANCELLED, now);
+        pair.drive();
+        let told = match finished {
+            Side::Host => pair.host_event(),
+            Side::Plugin => pair.plugin_event(),
+        };
+        assert_eq!(told, Some(Event::Reset { id: ONE, code: ResetCode::CANCELLED, by_peer: true }));
+        assert_eq!((pair.host.known_streams(), pair.plugin.known_streams()), (0, 0));
     }
 }
