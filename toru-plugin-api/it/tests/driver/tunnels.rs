@@ -23,7 +23,7 @@ fn spawn_offer(host: &End) -> JoinHandle<Result<Response, RequestError>> {
 }
 
 /// The host's and the plugin's end of a tunnel.
-async fn tunnel(host: &End, plugin: &mut End) -> (Tunnel, Tunnel) {
+pub(super) async fn tunnel(host: &End, plugin: &mut End) -> (Tunnel, Tunnel) {
     let offered = spawn_offer(host);
     let request = plugin.accept().await;
     assert!(request.responder.offers_upgrade());
