@@ -204,7 +204,7 @@ impl Connection {
             bodies: false,
             heads: false,
             http_out: false,
-            ids: Ids::after(side, settings.numbers_after),
+            ids: Ids::new(side),
             streams: Streams::default(),
             raises: Raises::new(),
             timers: Timers::new(settings.response_timeout, settings.body_idle_timeout, settings.kv_timeout),
@@ -396,7 +396,8 @@ impl Connection {
         self.streams.ids().len()
     }
 
-    /// Goes on after these stream numbers, as if all before them had been used: tests drive the wrap with it.
+    /// Goes on after these stream numbers, as if all before them had been used; after the next one, where the parity is not that of the
+    /// side. `None`: the first number is still to come. Tests drive the wrap with it.
     #[doc(hidden)]
     pub fn continue_numbers_after(&mut self, own_last: Option<u32>, peer_last: Option<u32>) {
         self.ids.jump(own_last, peer_last);

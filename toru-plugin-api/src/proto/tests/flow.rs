@@ -153,10 +153,11 @@ struct World {
 
 impl World {
     fn new(plan: &Plan) -> Self {
-        let numbers_after = plan.before_the_wrap.map(|streams| u32::MAX - 2 * streams);
-        let host = Settings { limits: plan.host, numbers_after, ..settings(plan.features) };
+        let host = Settings { limits: plan.host, ..settings(plan.features) };
         let plugin = Settings { limits: plan.plugin, ..settings(plan.features) };
-        let pair = Pair::with(host, plugin).split(plan.split).latency(plan.latency);
+        let mut pair = Pair::with(host, plugin).split(plan.split).latency(plan.latency);
+        let before_the_wrap = plan.before_the_wrap.map(|streams| u32::MAX - 2 * streams);
+        pair.host.continue_numbers_after(before_the_wrap, None);
         Self { pair, to_open: plan.bodies.clone(), streams: Vec::new() }
     }
 
