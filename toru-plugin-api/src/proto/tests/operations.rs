@@ -35,6 +35,7 @@ enum Operation {
     Read { side: Side, pick: Pick },
     Discard { side: Side, pick: Pick },
     Reset { side: Side, pick: Pick },
+    TakeUpgrade { pick: Pick },
     HangUp { side: Side, pick: Pick },
     Transmit { side: Side, budget: usize },
     Arrive { side: Side, bytes: usize },
@@ -61,12 +62,17 @@ fn operation() -> impl Strategy<Value = Operation> {
         8 => (side(), pick()).prop_map(|(side, pick)| Operation::Read { side, pick }),
         1 => (side(), pick()).prop_map(|(side, pick)| Operation::Discard { side, pick }),
         2 => (side(), pick()).prop_map(|(side, pick)| Operation::Reset { side, pick }),
+        4 => pick().prop_map(|pick| Operation::TakeUpgrade { pick }),
         2 => (side(), pick()).prop_map(|(side, pick)| Operation::HangUp { side, pick }),
         10 => (side(), 1..5_000_usize).prop_map(|(side, budget)| Operation::Transmit { side, budget }),
         10 => (side(), 1..5_000_usize).prop_map(|(side, bytes)| Operation::Arrive { side, bytes }),
         1 => (0..20_000_u64).prop_map(|millis| Operation::Pass { millis }),
-        1 => Just(Operation::Drain),
+        3 => Just(Operation::Drain),
     ]
+}
+
+fn picked(pick: &Pick, streams: &[StreamId]) -> Option<StreamId> {
+    (!streams.is_empty()).then(|| streams[pick.index(streams.len())])
 }
 
 /// What the applications of both sides know.
@@ -80,6 +86,9 @@ struct World {
 #[derive(Debug, Default)]
 struct Known {
     streams: Vec<StreamId>,
+    /// Those of them whose request offers an upgrade, and those that are tunnels.
+    offered: Vec<StreamId>,
+    tunnels: Vec<StreamId>,
     /// Calls that it has to answer.
     calls: Vec<StreamId>,
     /// Outcomes of what it asked: `None` while there is none.
@@ -101,10 +110,18 @@ impl Known {
     fn told(&mut self, event: Event) {
         match event {
             Event::Request { id, body, .. } => {
-                assert!(!matches!(body, Framing::Inline(body) if body.len() > WINDOW as usize));
+                assert!(!matches!(&body, Framing::Inline(body) if body.len() > WINDOW as usize));
+                if body == Framing::Tunnel {
+                    self.offered.push(id);
+                }
                 self.streams.push(id);
             }
-            Event::Response { id, .. } => self.outcome(id, "response"),
+            Event::Response { id, body, .. } => {
+                if body == Framing::Tunnel {
+                    self.tunnels.push(id);
+                }
+                self.outcome(id, "response");
+            }
             // After the answer's head it cuts the body; before it, it is the outcome.
             Event::Reset { id, .. } => self.outcome_unless_known(id, "reset"),
             Event::KvAnswer { id, .. } => self.outcome(id, "answer"),
@@ -167,8 +184,13 @@ impl World {
             Operation::Reset { side, pick } => {
                 self.give_up(side, &pick, |end, id| end.reset(id, ResetCode::CANCELLED, now));
             }
-            // Of what is no tunnel it is ignored, and a tunnel has had its outcome.
-            Operation::HangUp { side, pick } => self.on_stream(side, &pick, |end, id| end.hang_up(id, now)),
+            Operation::TakeUpgrade { pick } => self.take_upgrade(&pick),
+            Operation::HangUp { side, pick } => {
+                let (end, known) = self.end(side);
+                if let Some(id) = picked(&pick, &known.tunnels) {
+                    end.hang_up(id, now);
+                }
+            }
             Operation::Transmit { side, budget } => self.pair.transmit(side, budget),
             Operation::Arrive { side, bytes } => self.pair.arrive(side, bytes),
             Operation::Pass { millis } => self.pair.pass(Duration::from_millis(millis)),
@@ -223,6 +245,13 @@ impl World {
         });
     }
 
+    fn take_upgrade(&mut self, pick: &Pick) {
+        let Some(id) = picked(pick, &self.plugin.offered) else { return };
+        if self.pair.plugin.respond(id, status(101), OutgoingBody::Tunnel, self.pair.now).is_ok() {
+            self.plugin.tunnels.push(id);
+        }
+    }
+
     fn on_stream(
         &mut self,
         side: Side,
@@ -230,8 +259,8 @@ impl World {
         act: impl FnOnce(&mut crate::proto::Connection, StreamId),
     ) {
         let (end, known) = self.end(side);
-        if !known.streams.is_empty() {
-            act(end, known.streams[pick.index(known.streams.len())]);
+        if let Some(id) = picked(pick, &known.streams) {
+            act(end, id);
         }
     }
 
