@@ -1,11 +1,12 @@
 //! One end of a link.
 //!
-//! This file holds the state and its getters; the folder has one file for each family of methods.
+//! This file holds the state and its getters; the folder has one file for each family of methods, and for what they share.
 
 mod commands;
 mod heads;
 mod input;
 mod messages;
+mod opening;
 mod output;
 mod streams;
 mod timeouts;
@@ -15,7 +16,7 @@ use std::{collections::VecDeque, time::Instant};
 use bytes::Bytes;
 
 use super::{
-    ConnectionError, Event, Health, OpenError, Settings,
+    ConnectionError, Event, Health, Settings,
     handshake::{Handshake, PROTOCOL},
     health::Pings,
     ids::Ids,
@@ -265,13 +266,6 @@ impl Connection {
         self.queue.has_room()
     }
 
-    /// Whether all that keeps this side from opening a stream is that the peer's `max_streams` are open: one more may be
-    /// opened when one of them has ended.
-    #[must_use]
-    pub fn is_full(&self) -> bool {
-        self.check_call_open() == Err(OpenError::Full)
-    }
-
     /// Whether [`poll_transmit`](Self::poll_transmit) has something to write.
     #[must_use]
     pub fn wants_transmit(&self) -> bool {
@@ -345,39 +339,6 @@ impl Connection {
     fn accept_own_limits(&mut self) {
         let Limits { max_message, max_data, .. } = self.settings.limits;
         self.decoder.set_limits(max_message, max_data);
-    }
-
-    /// Whether this side may send requests; a plugin's are served until the link closes.
-    fn check_request_open(&self) -> Result<(), OpenError> {
-        match self.side {
-            Side::Host => self.check_host_open(),
-            Side::Plugin if self.closed || self.handshake != Handshake::Done => Err(OpenError::NotOpen),
-            Side::Plugin if !self.http_out => Err(OpenError::NotOffered),
-            Side::Plugin => self.check_places(),
-        }
-    }
-
-    /// Whether the host may open streams.
-    fn check_host_open(&self) -> Result<(), OpenError> {
-        match self.phase() {
-            Phase::Open if self.side == Side::Host => self.check_places(),
-            Phase::Draining if self.side == Side::Host => Err(OpenError::Draining),
-            _ => Err(OpenError::NotOpen),
-        }
-    }
-
-    /// Whether this side may make KV calls; a plugin's are served until the link closes.
-    fn check_call_open(&self) -> Result<(), OpenError> {
-        match self.side {
-            Side::Host => self.check_host_open(),
-            Side::Plugin if self.closed || !self.handshake.allows_calls() => Err(OpenError::NotOpen),
-            Side::Plugin => self.check_places(),
-        }
-    }
-
-    fn check_places(&self) -> Result<(), OpenError> {
-        let places = usize::try_from(self.peer.max_streams).unwrap_or(usize::MAX);
-        if self.streams.own() < places { Ok(()) } else { Err(OpenError::Full) }
     }
 
     /// The connection has ended. What was not whole is lost; what was can still be read.
