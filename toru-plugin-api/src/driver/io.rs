@@ -292,6 +292,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Driver<IO> {
         if is_enough || self.input.try_reclaim(self.read_size) {
             return;
         }
+        self.shared.lock().connection.let_go_of_input();
         let mut next = std::mem::take(&mut self.spare);
         next.reserve(self.input.len() + self.read_size);
         next.extend_from_slice(&self.input);

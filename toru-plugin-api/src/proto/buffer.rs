@@ -9,12 +9,19 @@ use bytes::{Bytes, BytesMut};
 /// than the system calls that bring them.
 const JOINED_BELOW: usize = 4 << 10;
 
-/// Bytes in order. Large chunks are passed on as they came, without a copy.
+/// Bytes in order. Large chunks are passed on as they came, without a copy, unless they wait for long.
 #[derive(Debug, Default)]
 pub(super) struct Buffer {
-    chunks: VecDeque<Bytes>,
+    chunks: VecDeque<Chunk>,
     /// Small chunks, joined; they come after `chunks`.
     joined: BytesMut,
+}
+
+#[derive(Debug)]
+struct Chunk {
+    bytes: Bytes,
+    /// It is a piece of a read buffer.
+    is_piece: bool,
 }
 
 impl Buffer {
@@ -22,30 +29,38 @@ impl Buffer {
         self.chunks.is_empty() && self.joined.is_empty()
     }
 
-    pub(super) fn push(&mut self, bytes: Bytes) {
-        if bytes.is_empty() {
-            return;
-        }
+    /// True: the chunk is kept as it came, and with it the buffer that it was read into.
+    pub(super) fn push(&mut self, bytes: Bytes) -> bool {
         if bytes.len() < JOINED_BELOW {
             self.joined.extend_from_slice(&bytes);
-            return;
+            return false;
         }
         if !self.joined.is_empty() {
-            self.chunks.push_back(std::mem::take(&mut self.joined).freeze());
+            let bytes = std::mem::take(&mut self.joined).freeze();
+            self.chunks.push_back(Chunk { bytes, is_piece: false });
         }
-        self.chunks.push_back(bytes);
+        self.chunks.push_back(Chunk { bytes, is_piece: true });
+        true
+    }
+
+    /// Copies what still waits, so that it keeps no read buffer.
+    pub(super) fn let_go(&mut self) {
+        for chunk in self.chunks.iter_mut().filter(|chunk| chunk.is_piece) {
+            *chunk = Chunk { bytes: Bytes::copy_from_slice(&chunk.bytes), is_piece: false };
+        }
     }
 
     pub(super) fn pop(&mut self) -> Option<Bytes> {
         self.chunks
             .pop_front()
+            .map(|chunk| chunk.bytes)
             .or_else(|| (!self.joined.is_empty()).then(|| std::mem::take(&mut self.joined).freeze()))
     }
 
     /// Drops everything; gives how much it was.
     pub(super) fn clear(&mut self) -> usize {
         let Self { chunks, joined } = std::mem::take(self);
-        chunks.iter().map(Bytes::len).sum::<usize>() + joined.len()
+        chunks.iter().map(|chunk| chunk.bytes.len()).sum::<usize>() + joined.len()
     }
 }
 

@@ -10,6 +10,7 @@ mod event;
 mod handshake;
 mod health;
 mod ids;
+mod pieces;
 mod queue;
 mod recv;
 mod send;

@@ -124,6 +124,33 @@ async fn a_link_with_an_idle_tunnel_gives_its_large_buffers_back() {
     assert!(room <= SMALL, "it would read {room} bytes at once");
 }
 
+/// The memory that a chunk keeps alive; `None`: it lies in a buffer that is in use.
+fn kept_by(chunk: Bytes) -> Option<usize> {
+    chunk.try_into_mut().ok().map(|chunk| chunk.capacity())
+}
+
+#[tokio::test]
+async fn what_nobody_reads_keeps_two_read_buffers_at_most() {
+    const SMALL: usize = 4 << 10;
+    let (host_io, plugin_io) = tokio::io::duplex(1 << 20);
+    let (host, mut plugin) = pair_over(host_io, plugin_io, settings(), settings()).await;
+    let (mut hosts, mut unread) = tunnel(&host, &mut plugin).await;
+    let (mut busy_hosts, mut busy) = tunnel(&host, &mut plugin).await;
+    let (large, mut received) = (vec![0; 2 << 20], vec![0; 2 << 20]);
+    for _ in 0..12 {
+        hosts.write_all(&[1; SMALL]).await.unwrap();
+        let (sent, received) = tokio::join!(busy_hosts.write_all(&large), busy.read_exact(&mut received));
+        assert!(sent.is_ok() && received.is_ok());
+    }
+    let mut in_large = 0;
+    for _ in 0..12 {
+        let chunk = std::future::poll_fn(|cx| unread.poll_chunk(cx)).await.unwrap().unwrap();
+        assert_eq!(chunk.len(), SMALL);
+        in_large += usize::from(kept_by(chunk).is_none_or(|kept| kept > SMALL));
+    }
+    assert!(in_large <= 2, "{in_large} chunks of 12 keep a buffer alive");
+}
+
 #[tokio::test]
 async fn bytes_that_dribble_in_are_understood() {
     let (host_io, plugin_io) = tokio::io::duplex(1);

@@ -126,7 +126,14 @@ impl Connection {
         })?;
         match arrival {
             Arrival::Quiet => {}
-            Arrival::Readable => self.events.push_back(Event::Readable(id)),
+            Arrival::Stored { tell, is_piece } => {
+                if tell {
+                    self.events.push_back(Event::Readable(id));
+                }
+                if is_piece && self.pieces.kept(id) {
+                    self.let_go_of_input();
+                }
+            }
             Arrival::Credit(credit) => self.return_credit(id, Some(credit)),
             Arrival::LengthMismatch => self.fail_stream(id),
         }
@@ -134,6 +141,17 @@ impl Connection {
             self.peer_ended(id, now);
         }
         Ok(())
+    }
+
+    /// Another buffer than before will be given to [`handle_input`](Self::handle_input), because pieces of that are still in use. What
+    /// still waits of the one before that one is copied: so what nobody reads keeps two read buffers alive at most, whatever their size,
+    /// and not one for each few KiB.
+    pub fn let_go_of_input(&mut self) {
+        for id in self.pieces.next_buffer() {
+            if let Some(stream) = self.streams.get_mut(id) {
+                stream.recv.let_go_of_pieces();
+            }
+        }
     }
 
     /// The peer's direction has ended, by what ends it whole.
