@@ -138,6 +138,7 @@ impl World {
             Step::Give { .. } | Step::Read { .. } => {}
             Step::Transmit { side, budget } => self.pair.transmit(*side, *budget),
             Step::Arrive { side, bytes } => self.pair.arrive(*side, *bytes),
+            Step::NextBuffer { side } => self.end(*side).let_go_of_input(),
             Step::Drive => self.pair.drive(),
         }
         self.events();

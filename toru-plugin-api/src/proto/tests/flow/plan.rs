@@ -70,6 +70,7 @@ pub(super) enum Step {
     Read { side: Side, stream: prop::sample::Index },
     Transmit { side: Side, budget: usize },
     Arrive { side: Side, bytes: usize },
+    NextBuffer { side: Side },
     Drive,
 }
 
@@ -111,6 +112,7 @@ fn step() -> impl Strategy<Value = Step> {
         6 => (side(), stream()).prop_map(|(side, stream)| Step::Read { side, stream }),
         6 => (side(), size(100_000)).prop_map(|(side, budget)| Step::Transmit { side, budget }),
         6 => (side(), size(100_000)).prop_map(|(side, bytes)| Step::Arrive { side, bytes }),
+        3 => side().prop_map(|side| Step::NextBuffer { side }),
         1 => Just(Step::Drive),
     ]
 }
