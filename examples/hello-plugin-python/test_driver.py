@@ -334,10 +334,28 @@ class Life(LinkTest):
         await host.hear_all("response", None)
         self.assertTrue(await host.driver.ended)
 
+    async def test_an_endless_answer_ends_when_it_is_told_of_the_shutdown(self):
+        async def handler(request, plugin):
+            async def body():
+                yield b"one"
+                await plugin.shutting_down()
+                yield b"last"
+
+            return Response(200, {}, body())
+
+        host = await self.meet(handler)
+        await host.write(request(1))
+        await host.hear_all("response", "data")
+        await host.say("lifecycle", {"action": "shutdown", "grace_ms": 5_000})
+        heard = await host.hear_all("data", "data", None)
+        self.assertEqual([(frame["bytes"], frame["end"]) for frame in heard[:2]], [(b"last", False), (b"", True)])
+        self.assertTrue(await host.driver.ended)
+
     async def test_a_lost_link_is_no_good_end(self):
         host = await self.meet()
         host.link.close()
         self.assertFalse(await host.driver.ended)
+        await host.driver.plugin.shutting_down()
 
     async def test_a_ping_says_how_the_plugin_is(self):
         host = await self.meet()

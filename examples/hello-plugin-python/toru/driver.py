@@ -49,6 +49,7 @@ class Driver(asyncio.Protocol):
             print(f"the host broke the protocol: {error}", file=sys.stderr)
 
     def connection_lost(self, error):
+        self.plugin.ending.set()
         for answer in self.answers.values():
             if not answer.done():
                 answer.set_exception(KvError("unavailable", "the link to the host is lost"))
@@ -141,7 +142,7 @@ class Driver(asyncio.Protocol):
         self.tell(None, "place")
 
     def on_shutdown(self, grace_ms):
-        pass  # `flush` closes when all is done.
+        self.plugin.ending.set()  # `flush` closes when all is done.
 
     def on_unknown(self, what):
         print(f"the host sent {what}, which is ignored", file=sys.stderr)

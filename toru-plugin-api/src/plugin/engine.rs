@@ -83,11 +83,14 @@ where
         },
         end = await_end(&mut incoming) => Some(end),
     };
-    match early_end {
-        None => link.handle().ready(),
-        Some(Some(shutdown)) => return link.finish(ExtraLinks::none(), shutdown).await,
-        Some(None) => return link.lost().await,
+    if let Some(end) = early_end {
+        context.tell_end();
+        return match end {
+            Some(shutdown) => link.finish(ExtraLinks::none(), shutdown).await,
+            None => link.lost().await,
+        };
     }
+    link.handle().ready();
     let engine = Arc::new(Engine { service, hooks, context, runs_inline: is_current_thread() });
     let mut extra_links = ExtraLinks::none();
     for io in extra {
@@ -96,7 +99,9 @@ where
             engine.serve_extra(handle, incoming)
         });
     }
-    match engine.serve(&mut incoming).await {
+    let end = engine.serve(&mut incoming).await;
+    engine.context.tell_end();
+    match end {
         Some(shutdown) => link.finish(extra_links, shutdown).await,
         None => extra_links.blame(link.lost().await),
     }

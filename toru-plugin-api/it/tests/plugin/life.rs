@@ -3,14 +3,18 @@
 use std::time::Duration;
 
 use http_body_util::BodyExt;
-use tokio::time::Instant;
+use tokio::{
+    sync::mpsc,
+    task::JoinSet,
+    time::{Instant, timeout},
+};
 use toru_plugin_api::{
-    ServeError,
+    HttpRequest, HttpResponse, PluginContext, PluginMetadata, PluginResult, ServeError, ToruPlugin,
     driver::RequestError,
     testing::{MemoryKv, TestHost},
 };
 
-use super::{Many, hang, hanging, text};
+use super::{Many, hang, hanging, metadata, text};
 
 #[tokio::test]
 async fn shutdown_finishes_what_is_in_flight() {
@@ -65,6 +69,53 @@ async fn host_that_dies_while_the_plugin_finishes_is_a_lost_link() {
     assert!(matches!(host.cut().await, Err(ServeError::LinkLost)));
     assert_eq!(told.recv().await, Some("dropped"));
     assert!(client.await.unwrap().is_err());
+}
+
+/// Gives its context to the test.
+struct Lender(mpsc::UnboundedSender<PluginContext>);
+
+#[async_trait::async_trait]
+impl ToruPlugin for Lender {
+    fn metadata(&self) -> PluginMetadata {
+        metadata()
+    }
+
+    async fn init(&self, context: &PluginContext) -> PluginResult<()> {
+        self.0.send(context.clone()).unwrap();
+        Ok(())
+    }
+
+    async fn handle_http(&self, _: &PluginContext, _: HttpRequest) -> PluginResult<HttpResponse> {
+        Ok(HttpResponse::text(""))
+    }
+}
+
+async fn lender() -> (TestHost, PluginContext) {
+    let (sender, mut receiver) = mpsc::unbounded_channel();
+    let host = TestHost::start(Lender(sender)).await.unwrap();
+    (host, receiver.recv().await.unwrap())
+}
+
+#[tokio::test(start_paused = true)]
+async fn all_who_wait_for_the_end_are_told_and_those_who_ask_later_too() {
+    let (host, context) = lender().await;
+    let early = timeout(Duration::from_secs(3_600), context.shutting_down()).await;
+    assert!(early.is_err(), "nobody has asked the plugin to end");
+    let mut waiters = JoinSet::new();
+    for _ in 0..3 {
+        waiters.spawn(context.shutting_down());
+    }
+    host.shutdown().await.unwrap();
+    waiters.join_all().await;
+    context.shutting_down().await;
+}
+
+#[tokio::test]
+async fn a_host_that_goes_is_told_to_who_waits_for_the_end() {
+    let (host, context) = lender().await;
+    let waiter = tokio::spawn(context.shutting_down());
+    assert!(matches!(host.cut().await, Err(ServeError::LinkLost)));
+    waiter.await.unwrap();
 }
 
 #[tokio::test]
