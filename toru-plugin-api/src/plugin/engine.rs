@@ -55,11 +55,34 @@ pub(super) fn settings() -> Settings {
     Settings { features: Features::new(feature::ALL), ..Settings::default() }
 }
 
+/// A first link, on which a host has said `init`.
+pub(super) struct Greeted {
+    pub(super) link: Link,
+    pub(super) incoming: Incoming,
+    pub(super) init: Init,
+}
+
+impl Greeted {
+    /// Opens the first link, and awaits what its host says.
+    ///
+    /// # Errors
+    /// The link has ended before, or what came is no `init`.
+    pub(super) async fn over<IO>(io: IO) -> Result<Self, ServeError>
+    where
+        IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let (link, mut incoming) = Link::open(io, settings());
+        match await_init(&mut incoming).await {
+            Some(init) => Ok(Self { link, incoming, init }),
+            None => Err(link.lost().await.err().unwrap_or(ServeError::LinkLost)),
+        }
+    }
+}
+
 /// Runs a plugin over the first link until its end, and serves the further ones beside it.
 pub(super) async fn run<IO, S, B, H>(
-    first: IO,
+    first: Greeted,
     extra: Vec<IO>,
-    settings: Settings,
     service: S,
     hooks: H,
 ) -> Result<End, ServeError>
@@ -72,8 +95,7 @@ where
     B::Error: Into<BoxError>,
     H: Hooks,
 {
-    let (link, mut incoming) = Link::open(first, settings.clone());
-    let Some(init) = await_init(&mut incoming).await else { return link.lost().await };
+    let Greeted { link, mut incoming, init } = first;
     let context = PluginContext::new(init, link.handle().clone());
     let early_end = tokio::select! {
         biased;
@@ -95,9 +117,8 @@ where
     let mut extra_links = ExtraLinks::none();
     for io in extra {
         let engine = engine.clone();
-        extra_links.open(io, settings.clone(), link.handle(), |handle, incoming| {
-            engine.serve_extra(handle, incoming)
-        });
+        extra_links
+            .open(io, settings(), link.handle(), |handle, incoming| engine.serve_extra(handle, incoming));
     }
     let end = engine.serve(&mut incoming).await;
     engine.context.tell_end();
@@ -107,7 +128,7 @@ where
     }
 }
 
-async fn await_init(incoming: &mut Incoming) -> Option<Init> {
+pub(super) async fn await_init(incoming: &mut Incoming) -> Option<Init> {
     loop {
         if let IncomingEvent::Init(init) = incoming.next().await? {
             return Some(*init);

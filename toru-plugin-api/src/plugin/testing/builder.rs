@@ -8,7 +8,10 @@ use std::{
 use bytes::Bytes;
 use http::{Request, Response};
 use serde_json::{Map, Value};
-use tokio::sync::{oneshot, watch};
+use tokio::{
+    io::DuplexStream,
+    sync::{oneshot, watch},
+};
 use tower_service::Service;
 
 use super::{HostService, HostSide, MemoryKv, Records, TestHost, ended};
@@ -19,7 +22,7 @@ use crate::{
     metadata::PluginMetadata,
     plugin::{
         Body, NoHooks, PluginHooks, PluginService, ServeError, ToruPlugin,
-        engine::{self, Hooks},
+        engine::{self, Greeted, Hooks},
         mount::Mounted,
     },
     proto::{Connection, Settings},
@@ -148,7 +151,10 @@ impl TestHostBuilder {
         H: Hooks,
     {
         let (host_end, plugin_end) = tokio::io::duplex(PIPE_BYTES);
-        let plugin = tokio::spawn(engine::run(plugin_end, Vec::new(), engine::settings(), service, hooks));
+        let plugin = tokio::spawn(async move {
+            let first = Greeted::over(plugin_end).await?;
+            engine::run(first, Vec::<DuplexStream>::new(), service, hooks).await
+        });
         let init = self.init(metadata);
         let mut settings = self.settings;
         if self.service.is_some() {
