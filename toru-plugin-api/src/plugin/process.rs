@@ -15,7 +15,7 @@ use tokio::net::UnixStream;
 use tower_service::Service;
 
 use super::{
-    Body, ServeError,
+    Body, PluginContext, ServeError,
     engine::{self, End, Greeted, Hooks},
     listen,
 };
@@ -42,7 +42,11 @@ pub(super) enum Starter {
     Developer,
 }
 
-pub(super) async fn serve<S, B, H>(metadata: &PluginMetadata, service: S, hooks: H) -> Result<(), ServeError>
+pub(super) async fn serve<S, B, H>(
+    metadata: &PluginMetadata,
+    service: impl FnOnce(PluginContext) -> S,
+    hooks: H,
+) -> Result<(), ServeError>
 where
     S: Service<http::Request<Body>, Response = http::Response<B>> + Clone + Send + Sync + 'static,
     S::Error: Into<BoxError>,

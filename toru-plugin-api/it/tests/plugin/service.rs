@@ -3,7 +3,10 @@
 use std::{
     convert::Infallible,
     pin::Pin,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     task::{Context, Poll},
 };
 
@@ -121,4 +124,98 @@ async fn answer_to_head_is_sent_without_asking_its_body() {
     let response = host.request(Request::head("/").body(()).unwrap()).await.unwrap();
     assert_eq!(response.status(), StatusCode::OK);
     assert_eq!(text(response).await, "");
+}
+
+/// Cannot be cloned, or cannot be dropped, when it is told so.
+#[derive(Debug, Default)]
+struct Fragile {
+    next_clone_panics: Arc<AtomicBool>,
+    is_explosive: bool,
+}
+
+impl Clone for Fragile {
+    fn clone(&self) -> Self {
+        assert!(!self.next_clone_panics.swap(false, Ordering::Relaxed), "a bug in a clone");
+        Self { next_clone_panics: self.next_clone_panics.clone(), is_explosive: false }
+    }
+}
+
+impl Drop for Fragile {
+    fn drop(&mut self) {
+        assert!(!self.is_explosive, "a bug in a drop");
+    }
+}
+
+impl Service<Request<Body>> for Fragile {
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = std::future::Ready<Result<Self::Response, Infallible>>;
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        self.is_explosive = request.uri().path() == "/explode";
+        std::future::ready(Ok(Response::new(Body::from("fine"))))
+    }
+}
+
+#[tokio::test]
+async fn a_service_that_panics_when_it_is_cloned_or_dropped_costs_one_request_only() {
+    let service = Fragile::default();
+    let next_clone_panics = service.next_clone_panics.clone();
+    let host = TestHost::builder().start_service(&metadata(), service).await.unwrap();
+    next_clone_panics.store(true, Ordering::Relaxed);
+    for (path, bug) in [("/", "panicked: a bug in a clone"), ("/explode", "panicked: a bug in a drop")] {
+        let response = host.get(path).await.unwrap();
+        assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
+        assert_eq!(host.logs().pop().unwrap().fields["error"], json!(bug));
+        assert_eq!(text(host.get("/").await.unwrap()).await, "fine");
+    }
+    host.shutdown().await.unwrap();
+}
+
+#[tokio::test]
+async fn an_answer_that_panics_when_it_is_dropped_costs_one_request_only() {
+    let host = TestHost::builder().start_service(&metadata(), ExplosiveAnswer).await.unwrap();
+    for _ in 0..2 {
+        let error = host.request(Request::head("/").body(()).unwrap()).await.unwrap_err();
+        assert!(matches!(error, RequestError::Reset(ResetCode::INTERNAL)), "{error}");
+    }
+    host.shutdown().await.unwrap();
+}
+
+/// Answers with a body that panics when it is dropped.
+#[derive(Debug, Clone)]
+struct ExplosiveAnswer;
+
+#[derive(Debug)]
+struct ExplosiveBody;
+
+impl Drop for ExplosiveBody {
+    fn drop(&mut self) {
+        panic!("a bug in a drop");
+    }
+}
+
+impl http_body::Body for ExplosiveBody {
+    type Data = Bytes;
+    type Error = BoxError;
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<http_body::Frame<Bytes>, BoxError>>> {
+        Poll::Ready(None)
+    }
+}
+
+impl Service<Request<Body>> for ExplosiveAnswer {
+    type Response = Response<ExplosiveBody>;
+    type Error = Infallible;
+    type Future = std::future::Ready<Result<Self::Response, Infallible>>;
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+    fn call(&mut self, _: Request<Body>) -> Self::Future {
+        std::future::ready(Ok(Response::new(ExplosiveBody)))
+    }
 }

@@ -21,7 +21,7 @@ use crate::{
     message::lifecycle::{Features, Init, Pong, feature},
     metadata::PluginMetadata,
     plugin::{
-        Body, NoHooks, PluginHooks, PluginService, ServeError, ToruPlugin,
+        Body, NoHooks, PluginContext, PluginHooks, PluginService, ServeError, ToruPlugin,
         engine::{self, Greeted, Hooks},
         mount::Mounted,
     },
@@ -114,7 +114,7 @@ impl TestHostBuilder {
     pub async fn start<P: ToruPlugin>(self, plugin: P) -> Result<TestHost, ServeError> {
         let plugin = Arc::new(plugin);
         let metadata = plugin.metadata();
-        self.run(&metadata, PluginService(plugin.clone()), PluginHooks(plugin)).await
+        self.run(&metadata, PluginService::of(plugin.clone()), PluginHooks(plugin)).await
     }
 
     /// Starts a service as a plugin and awaits that it is ready.
@@ -133,13 +133,13 @@ impl TestHostBuilder {
         B: http_body::Body<Data = Bytes> + Send + 'static,
         B::Error: Into<BoxError>,
     {
-        self.run(metadata, Mounted(service), NoHooks).await
+        self.run(metadata, |context| Mounted::new(service, context), NoHooks).await
     }
 
     async fn run<S, B, H>(
         self,
         metadata: &PluginMetadata,
-        service: S,
+        service: impl FnOnce(PluginContext) -> S + Send + 'static,
         hooks: H,
     ) -> Result<TestHost, ServeError>
     where
