@@ -52,7 +52,7 @@ struct Hello;
 #[async_trait]
 impl ToruPlugin for Hello {
     fn metadata(&self) -> PluginMetadata {
-        PluginMetadata::new("hello", "Hello", "1.0.0", "/hello").unwrap()
+        PluginMetadata::new("hello", "Hello", "1.0.0", "/hello").expect("these keep the rules")
     }
 
     async fn handle_http(&self, _: &PluginContext, _: HttpRequest) -> PluginResult<HttpResponse> {
