@@ -36,8 +36,8 @@ impl Connection {
         if let Some(timer) = stream.timer.take() {
             self.timers.stop(timer);
         }
-        // With `seeded-bug` a second RESET is sent: the fuzzer's prey.
-        if stream.reset_sent && !cfg!(feature = "seeded-bug") {
+        // With `seeded_bug` a second RESET is sent: the fuzzer's prey.
+        if stream.reset_sent && !cfg!(seeded_bug) {
             return;
         }
         stream.recv.stop_discarding();
