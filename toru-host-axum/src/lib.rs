@@ -38,6 +38,7 @@ mod linger;
 mod page;
 mod problem;
 mod server;
+mod upload;
 mod wire;
 
 pub use access::{AdminToken, NetworkError, ProxyNetwork, TokenError};
