@@ -72,9 +72,12 @@ pub(crate) struct Connection {
 pub(crate) type Body = Either<AnswerBody, OwnBody>;
 
 /// Where a request goes once it may enter.
+#[derive(Debug)]
 enum Destination {
     Plugin,
     Own,
+    /// Of the host's own, what anyone may see: nobody was asked for credentials.
+    Public,
 }
 
 impl Connection {
@@ -114,19 +117,24 @@ impl Connection {
             Ok(forwarded) => (forwarded, self.admit(&request).await),
             Err(problem) => (None, Err(problem)),
         };
-        if let Ok(Destination::Plugin) = admitted {
+        if let (Ok(Destination::Plugin), Place::Common) = (&admitted, self.place) {
             let caller = forwarded.as_ref().map_or(&self.caller, |forwarded| &forwarded.caller);
             return self.ask_plugin(request, caller, offers_upgrade).await.map(Either::Left);
         }
         let entrance = forwarded.map(Entrance::from).unwrap_or_default();
-        let response = match admitted {
-            Err(problem) => self.refuse(&request, &entrance, problem),
-            Ok(_) => {
+        let is_let_in = matches!(admitted, Ok(Destination::Own | Destination::Plugin));
+        let mut response = match admitted {
+            Err(problem) => refuse(&request, &entrance, problem),
+            Ok(Destination::Plugin) => no_place_for_plugins().into_response(),
+            Ok(Destination::Own | Destination::Public) => {
                 request.extensions_mut().insert(entrance);
                 let Ok(response): Result<_, Infallible> = self.front.router.clone().call(request).await;
                 response
             }
         };
+        if self.place == Place::Reserved && !is_let_in {
+            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
         app::secure(response).map(Either::Right)
     }
 
@@ -191,35 +199,20 @@ impl Connection {
         if app::is_public(uri.path()) {
             // A login changes something too: nobody may be signed in by another site's form.
             check_origin(request.method(), headers, authority, Credential::Token)?;
-            return Ok(Destination::Own);
+            return Ok(Destination::Public);
         }
         let credential = front.app.access.authenticate(headers).await?;
         check_origin(request.method(), headers, authority, credential)?;
-        if !app::is_plugin_route(uri.path()) {
-            return Ok(Destination::Own);
-        }
-        match self.place {
-            Place::Common => Ok(Destination::Plugin),
-            Place::Reserved => Err(no_place_for_plugins()),
-        }
+        let is_plugin = app::is_plugin_route(uri.path());
+        Ok(if is_plugin { Destination::Plugin } else { Destination::Own })
     }
+}
 
-    fn refuse(
-        &self,
-        request: &Request<Lingering>,
-        entrance: &Entrance,
-        problem: Problem,
-    ) -> Response<OwnBody> {
-        if problem.status() != StatusCode::UNAUTHORIZED {
-            return problem.into_response();
-        }
-        let mut response =
-            if wants_page(request) { page::how_to_enter(entrance, problem) } else { problem.into_response() };
-        if self.place == Place::Reserved {
-            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
-        }
-        response
+fn refuse(request: &Request<Lingering>, entrance: &Entrance, problem: Problem) -> Response<OwnBody> {
+    if problem.status() == StatusCode::UNAUTHORIZED && wants_page(request) {
+        return page::how_to_enter(entrance, problem);
     }
+    problem.into_response()
 }
 
 /// Joins both ends. The client's TCP connection is reset when the plugin has cut its own, so that what came does not look whole.

@@ -14,8 +14,8 @@ pub struct Limits {
     /// Connections at once. A further one is answered 503 and closed.
     pub connections: usize,
     /// The last of them, kept for administration: they answer everything but plugin routes (503 with `Retry-After`),
-    /// so that an operator can still look and disable when plugins hold all the others, and they close after an
-    /// answer to someone without credentials.
+    /// so that an operator can still look and disable when plugins hold all the others, and they close after each
+    /// answer but one to who has shown credentials and was let in.
     pub reserved_connections: usize,
     /// Until the head of a request has arrived, and between two requests of a connection. Then the connection closes.
     pub head_timeout: Duration,
@@ -23,7 +23,7 @@ pub struct Limits {
     pub head_bytes: usize,
     /// The target of a request, in bytes: 414. Only a target that still fits the head can be told apart from it.
     pub uri_bytes: usize,
-    /// Until the body of a call of this host's own API has arrived: 408.
+    /// Until the body of a login or of a call of this host's own API has arrived: 408.
     pub body_timeout: Duration,
     /// The drain at the end: open requests have this long, then their connections are cut.
     pub drain: Duration,
