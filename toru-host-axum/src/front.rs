@@ -30,7 +30,7 @@ use crate::{
     linger::Lingering,
     page::{self, Entrance},
     problem::{Kind, Problem},
-    wire::{Strict, UpgradeOffer},
+    wire::{Notes, Strict},
 };
 
 /// What all connections share.
@@ -63,7 +63,7 @@ pub(crate) struct Connection {
     /// Its address, where that is a proxy whose word on its clients is taken.
     proxy: Option<IpAddr>,
     place: Place,
-    offer: UpgradeOffer,
+    notes: Notes,
     /// What goes on after the last answer, if that was a 101.
     upgraded: Mutex<Option<(OnUpgrade, PluginTunnel)>>,
 }
@@ -89,14 +89,14 @@ impl Connection {
             caller: Caller::http(peer.ip()),
             proxy,
             place,
-            offer: UpgradeOffer::default(),
+            notes: Notes::default(),
             upgraded: Mutex::default(),
         }
     }
 
-    /// What the reader of the connection's bytes knows of upgrades.
-    pub(crate) fn upgrade_offer(&self) -> UpgradeOffer {
-        self.offer.clone()
+    /// What is shared with the reader and writer of the connection's bytes.
+    pub(crate) fn notes(&self) -> Notes {
+        self.notes.clone()
     }
 
     /// Answers one request.
@@ -104,7 +104,7 @@ impl Connection {
         let offers_upgrade = request.headers().contains_key(header::UPGRADE);
         let mut response = self.respond(Lingering::request(request), offers_upgrade).await;
         let is_declined = offers_upgrade && response.status() != StatusCode::SWITCHING_PROTOCOLS;
-        if is_declined && !self.offer.decline() {
+        if is_declined && !self.notes.decline() {
             response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         response
@@ -145,6 +145,7 @@ impl Connection {
         offers_upgrade: bool,
     ) -> Response<AnswerBody> {
         let front = &*self.front;
+        self.notes.reach_plugins();
         strip(request.headers_mut(), front.app.access.token());
         match offers_upgrade {
             false => front.plugins.forward_for(request, caller, &front.admin).await,

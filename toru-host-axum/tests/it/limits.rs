@@ -174,6 +174,18 @@ async fn a_reserved_connection_closes_after_an_answer_to_a_stranger() {
 }
 
 #[tokio::test]
+async fn a_client_that_takes_nothing_of_the_hosts_own_answers_is_cut() {
+    let mut limits = Limits::default();
+    limits.send_timeout = Duration::from_millis(50);
+    let host = TestHost::empty(limits).await;
+    let mut stream = TcpStream::connect(host.address).await.unwrap();
+    let requests = format!("GET /style.css HTTP/1.1\r\nhost: {}\r\n\r\n", host.address).repeat(100);
+    let asks = async { while stream.write_all(requests.as_bytes()).await.is_ok() {} };
+    within(asks).await;
+    host.stop().await;
+}
+
+#[tokio::test]
 async fn what_has_not_finished_after_the_drain_is_cut() {
     let mut limits = Limits::default();
     limits.drain = Duration::from_millis(50);
