@@ -101,7 +101,11 @@ pub(crate) async fn login_by_form(
 }
 
 async fn enter(access: &Access, entrance: &Entrance, token: &str) -> Response {
-    match access.try_token(token.as_bytes()).await.and_then(|()| access.open_session(entrance.is_https)) {
+    match access
+        .try_token(token.as_bytes())
+        .await
+        .and_then(|()| access.open_session(&entrance.prefix, entrance.is_https))
+    {
         Ok(cookie) => see_other(entrance, cookie),
         Err(problem) if problem.is_about_a_wrong_token() => how_to_enter(entrance, problem),
         Err(problem) => problem.into_response(),
@@ -114,7 +118,7 @@ pub(crate) async fn logout(
     Extension(entrance): Extension<Entrance>,
     headers: HeaderMap,
 ) -> Response {
-    see_other(&entrance, app.access.close_sessions(&headers))
+    see_other(&entrance, app.access.close_sessions(&entrance.prefix, &headers))
 }
 
 fn see_other(entrance: &Entrance, cookie: HeaderValue) -> Response {
