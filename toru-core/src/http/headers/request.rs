@@ -232,11 +232,17 @@ mod tests {
 
     #[test]
     fn a_connection_field_cannot_remove_what_the_host_sets() {
-        let headers =
-            prepared(&[("connection", "x-forwarded-for, x-toru-request-id, traceparent"), ("host", "h")]);
+        let headers = prepared(&[
+            ("connection", "x-forwarded-for, x-toru-request-id, traceparent, Host"),
+            ("host", "h"),
+        ]);
         for name in ["x-forwarded-for", "x-toru-request-id", "traceparent"] {
             assert!(headers.contains_key(name), "{name}");
         }
+        assert_eq!(
+            (&headers["host"], &headers["x-forwarded-host"]),
+            (&"h".parse().unwrap(), &"h".parse().unwrap())
+        );
     }
 
     #[test]
