@@ -17,10 +17,11 @@ use hyper::{
     upgrade::{OnUpgrade, Parts},
 };
 use hyper_util::rt::TokioIo;
+use rustix::net::sockopt::set_socket_linger;
 use tokio::net::TcpStream;
 use toru_core::{
     PluginService,
-    http::{AnswerBody, Caller, Identity, PluginTunnel, TunnelError, UpgradeSupport},
+    http::{AnswerBody, Caller, Identity, PluginTunnel, UpgradeSupport},
 };
 use tower_service::Service;
 
@@ -216,7 +217,8 @@ fn refuse(request: &Request<Lingering>, entrance: &Entrance, problem: Problem) -
     problem.into_response()
 }
 
-/// Joins both ends. The client's TCP connection is reset when the plugin has cut its own, so that what came does not look whole.
+/// Joins both ends. The client's TCP connection is reset unless both have ended well, so that what came does not look whole where the plugin
+/// has cut its own end, or the host stops.
 async fn carry(
     client: OnUpgrade,
     plugin: PluginTunnel,
@@ -224,12 +226,9 @@ async fn carry(
     let client = client.await?.downcast::<TokioIo<Strict<TcpStream>>>();
     let Parts { io, read_buf, .. } = client.expect("the server serves no other connections");
     let mut client = io.into_inner().into_inner();
-    let joined = plugin.join(&mut client, read_buf).await;
-    if matches!(joined, Err(TunnelError::Plugin)) {
-        // Should it fail, the client sees an end: there is no other way to tell it more.
-        let _ = client.set_zero_linger();
-    }
-    Ok(joined?)
+    client.set_zero_linger()?;
+    plugin.join(&mut client, read_buf).await?;
+    Ok(set_socket_linger(&client, None)?)
 }
 
 /// Whether a body comes in a coding that would be lost on the way: nobody would undo it (RFC 9112, 6.1).
