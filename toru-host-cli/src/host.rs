@@ -43,7 +43,7 @@ impl Host {
         let threads = listen.threads.unwrap_or_else(one_for_each_core);
         let mut builder = Server::builder(supervisor.clone(), token).threads(threads);
         for host in &listen.allowed_hosts {
-            builder = builder.allow_host(host);
+            builder = builder.allow_host(host.clone());
         }
         for network in &listen.trusted_proxies {
             builder = builder.trusted_proxy(*network);
@@ -69,7 +69,7 @@ impl Host {
         A: Future<Output = ()>,
     {
         let announcement = Announcement {
-            base: format!("http://{}", self.server.local_addr()),
+            base: self.server.base_url(),
             login_url: self.server.login_url(),
             token_file: self.token_file,
             supervisor: self.supervisor.clone(),

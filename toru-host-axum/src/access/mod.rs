@@ -12,6 +12,7 @@ use http::{HeaderMap, HeaderValue};
 use tokio::time::Instant;
 
 pub(crate) use authority::AllowedHosts;
+pub use authority::{HostName, HostNameError};
 pub(crate) use credentials::{SESSION_COOKIE, session_cookies, strip};
 pub(crate) use origin::check_origin;
 pub(crate) use proxy::{Forwarded, TrustedProxies};

@@ -112,6 +112,20 @@ fn a_second_signal_ends_at_once() {
 }
 
 #[test]
+fn a_host_on_all_addresses_tells_one_that_it_answers_for() {
+    let place = Place::new();
+    for all in ["0.0.0.0:0", "[::]:0"] {
+        let mut command = place.toru();
+        command.args(["serve", "--listen", all]).env("TORU_ADMIN_TOKEN", "a-token-of-the-operator");
+        let running = Running::start(command);
+        let address = running.next_stdout().strip_prefix("listening on http://").unwrap().to_owned();
+        running.stderr_until(&format!("warning: {}", all.trim_end_matches('0')));
+        let answer = get(&address, "/api/plugins", "a-token-of-the-operator");
+        assert!(answer.starts_with("HTTP/1.1 200 OK"), "{all}: {answer}");
+    }
+}
+
+#[test]
 fn an_address_in_use_is_said_so() {
     let place = Place::new();
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
