@@ -103,8 +103,10 @@ impl Connection {
     /// Answers one request.
     pub(crate) async fn answer(&self, request: Request<Incoming>) -> Response<Body> {
         let offers_upgrade = request.headers().contains_key(header::UPGRADE);
+        // What follows the head is known by its length where there is a body: then the reader makes no offer of it.
+        let is_noted = offers_upgrade && request.body().is_end_stream();
         let mut response = self.respond(Lingering::request(request), offers_upgrade).await;
-        let is_declined = offers_upgrade && response.status() != StatusCode::SWITCHING_PROTOCOLS;
+        let is_declined = is_noted && response.status() != StatusCode::SWITCHING_PROTOCOLS;
         if is_declined && !self.notes.decline() {
             response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
