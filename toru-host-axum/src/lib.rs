@@ -37,8 +37,9 @@ mod linger;
 mod page;
 mod problem;
 mod server;
+mod upload;
 mod wire;
 
-pub use access::{AdminToken, NetworkError, ProxyNetwork, TokenError};
+pub use access::{AdminToken, HostName, HostNameError, NetworkError, ProxyNetwork, TokenError};
 pub use limits::Limits;
 pub use server::{BindError, Server, ServerBuilder};

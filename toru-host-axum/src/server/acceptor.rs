@@ -159,7 +159,7 @@ async fn serve(
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "TCP_NODELAY was not set");
     }
-    let stream = Strict::new(stream, limits.head_bytes, connection.upgrade_offer());
+    let stream = Strict::new(stream, limits.head_bytes, limits.send_timeout, connection.notes());
     let requests = connection.clone();
     let service = service_fn(move |request| {
         let connection = requests.clone();

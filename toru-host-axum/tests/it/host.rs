@@ -118,7 +118,8 @@ impl TestHost {
         config.restart = restart;
         let supervisor = Arc::new(PluginSupervisor::builder(config).build().unwrap());
         let builder = Server::builder(supervisor.clone(), AdminToken::new(TOKEN).unwrap());
-        let server = adjust(builder.allow_host("toru.example")).bind("127.0.0.1:0").await.unwrap();
+        let server =
+            adjust(builder.allow_host("toru.example".parse().unwrap())).bind("127.0.0.1:0").await.unwrap();
         let address = server.local_addr();
         supervisor.initialize().await.unwrap();
         let (stop, stopped) = oneshot::channel();
