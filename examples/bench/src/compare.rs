@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
+use serde_json::{Map, Value};
+
 use crate::{
     Outcome, cpu,
-    figures::{Figures, Measured},
+    figures::{Figures, Measured, Ratios},
     load::{self, Answer},
     memory::Peak,
     options::Options,
@@ -125,6 +127,7 @@ fn tell(
             "spread",
             "ratio",
             "p50 us",
+            "ratio p50",
             "p99 us",
             "ratio p99",
             "CPU us/req",
@@ -134,25 +137,42 @@ fn tell(
         ])
     );
     let base = entrants.iter().position(|(name, _)| *name == BASE);
-    let base = base.and_then(|base| measured[base].as_ref().ok()).and_then(|all| Figures::of(all));
-    for ((name, system), measured) in entrants.iter().zip(measured) {
+    let base = base.and_then(|base| measured[base].as_ref().ok());
+    for ((name, system), own) in entrants.iter().zip(measured) {
         let row = Row::new(workload.name, Some(connections), name.as_str());
         let skipped = system.as_ref().err().map(String::as_str).or(name.cannot_carry(workload));
-        match (skipped, measured) {
+        match (skipped, own) {
             (Some(why), _) => {
-                println!("{}", line([name.as_str(), "SKIPPED", "", "null"]) + &" |".repeat(7));
+                println!("{}", line([name.as_str(), "SKIPPED", "", "null"]) + &" |".repeat(8));
                 report.add(row.skipped(why));
             }
             (None, Err(why)) => {
-                println!("{}", line([name.as_str(), "FAILED", "", "null"]) + &" |".repeat(7));
+                println!("{}", line([name.as_str(), "FAILED", "", "null"]) + &" |".repeat(8));
                 report.add_failed(row, why);
             }
             (None, Ok(all)) => {
                 let figures = Figures::of(all).expect("every system is measured in every round");
-                println!("{}", figures.line(name.as_str(), base.as_ref()));
-                report.add(figures.row(row, base.as_ref()));
+                let ratios = base.and_then(|base| Ratios::of(all, base));
+                println!("{}", figures.line(name.as_str(), ratios.as_ref()));
+                report.add(
+                    figures.row(row, ratios.as_ref()).with("ratio_to", by_system(all, entrants, measured)),
+                );
             }
         }
     }
     println!();
+}
+
+/// The requests per second of one system by those of each.
+fn by_system(
+    all: &[Measured],
+    entrants: &[Entrant],
+    measured: &[Result<Vec<Measured>, String>],
+) -> Map<String, Value> {
+    let each = entrants.iter().zip(measured);
+    each.filter_map(|((name, _), other)| {
+        let ratios = Ratios::of(all, other.as_ref().ok()?)?;
+        Some((name.as_str().to_owned(), ratios.rps.into()))
+    })
+    .collect()
 }

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     Outcome, compare,
-    figures::Figures,
+    figures::{Figures, Ratios},
     load,
     options::Options,
     report::{Report, Row, head, line},
@@ -61,19 +61,20 @@ pub(super) fn run(options: &Options, report: &mut Report) -> Outcome<()> {
 fn effect(few: &System, many: &System, options: &Options, report: &mut Report) -> Outcome<()> {
     let workload = &HOP[1];
     let measured = compare::in_turn(&[Some(few), Some(many)], workload, CONNECTIONS, options);
-    let figures = measured.into_iter().map(|all| Ok(Figures::of(&all?)));
-    let figures = figures.collect::<Result<Vec<_>, String>>()?;
-    let [Some(alone), Some(among)] = &figures[..] else { return Err("nothing was measured".into()) };
+    let measured = measured.into_iter().collect::<Result<Vec<_>, String>>()?;
+    let (alone, among) = (&measured[0], &measured[1]);
+    let ratios = Ratios::of(among, alone).ok_or("nothing was measured")?;
+    let figures = |all| Figures::of(all).ok_or("nothing was measured");
+    let (alone, among) = (figures(alone)?, figures(among)?);
     println!(
         "### A request beside {MANY} idle plugins: `{}` with {CONNECTIONS} connections\n",
         workload.name
     );
     println!("{}", head(["req/s alone", "beside them", "ratio", "CPU us/req alone", "beside them", "ratio"]));
-    let (rps, cpu) = (among.rps / alone.rps, among.cpu_us / alone.cpu_us);
     println!(
         "{}\n",
         line(
-            [alone.rps, among.rps, rps, alone.cpu_us, among.cpu_us, cpu]
+            [alone.rps, among.rps, ratios.rps, alone.cpu_us, among.cpu_us, ratios.cpu]
                 .map(|value| shown(Some(value), if value < 100.0 { 2 } else { 0 }))
         )
     );
@@ -85,8 +86,8 @@ fn effect(few: &System, many: &System, options: &Options, report: &mut Report) -
             cpu_us: Some(among.cpu_us),
             ..Row::new("idle-100-request", Some(CONNECTIONS), "toru serve")
         }
-        .with("ratio_to_alone", rps)
-        .with("cpu_ratio_to_alone", cpu),
+        .with("ratio_to_alone", ratios.rps)
+        .with("cpu_ratio_to_alone", ratios.cpu),
     );
     Ok(())
 }
