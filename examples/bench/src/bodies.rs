@@ -1,7 +1,7 @@
 //! HTTP through the host into a plugin: bodies, and what they cost in memory.
 
 use crate::{
-    Outcome, compare,
+    Outcome, aims, compare,
     hop::run_all,
     load::{self, Paced},
     options::Options,
@@ -25,6 +25,7 @@ pub(crate) fn run(options: &Options, report: &mut Report) -> Outcome<()> {
         compare::run(&entrants, workload, 1, options, report);
     }
     run_paced(&entrants, report);
+    aims::tell(aims::BODIES, report);
     Ok(())
 }
 

@@ -1,7 +1,7 @@
 //! HTTP through the host into a plugin: small requests.
 
 use crate::{
-    Outcome, compare,
+    Outcome, aims, compare,
     options::Options,
     process::is_installed,
     report::{Report, Row},
@@ -16,6 +16,7 @@ pub(crate) fn run(options: &Options, report: &mut Report) -> Outcome<()> {
     println!("## The hop\n");
     let entrants = system::start(&options.systems(), options.require)?;
     run_all(&HOP, &CONNECTIONS, &entrants, options, report)?;
+    aims::tell(aims::HOP, report);
     println!("nginx's configuration:\n\n```nginx\n{}```\n", system::nginx_configuration());
     Ok(())
 }

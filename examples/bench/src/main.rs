@@ -11,6 +11,7 @@
 //! A system whose tool is missing is a row SKIPPED, and an error with `--require`. docs/BENCHMARKS.md says what each system
 //! and each figure is.
 
+mod aims;
 mod bodies;
 mod compare;
 mod cpu;

@@ -52,6 +52,12 @@ impl Report {
         self.rows.push(row);
     }
 
+    /// A row as it will be written.
+    pub(crate) fn row(&self, workload: &str, connections: Option<u32>, system: &str) -> Option<Value> {
+        let is = |row: &&Row| (row.workload, row.connections, row.system) == (workload, connections, system);
+        self.rows.iter().find(is).and_then(|row| serde_json::to_value(row).ok())
+    }
+
     /// A row that should have figures and has none: the run goes on, and fails in the end.
     pub(crate) fn add_failed(&mut self, row: Row, why: &str) {
         let connections = row.connections.map_or_else(String::new, |n| format!(" with {n} connections"));

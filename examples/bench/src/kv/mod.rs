@@ -8,7 +8,7 @@ mod rivals;
 use std::collections::BTreeMap;
 
 use crate::{
-    Outcome,
+    Outcome, aims,
     options::Options,
     report::{Report, Row, head, line, median},
     system::NotStarted,
@@ -91,6 +91,7 @@ pub(crate) fn run(options: &Options, report: &mut Report) -> Outcome<()> {
         report.add(row);
     }
     println!();
+    aims::tell(aims::KV, report);
     Ok(())
 }
 

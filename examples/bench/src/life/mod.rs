@@ -16,7 +16,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{Outcome, options::Options, report::Report, workload::Workload};
+use crate::{Outcome, aims, options::Options, report::Report, workload::Workload};
 
 /// A request to the host that needs no plugin.
 const LIST: Workload = Workload { path: "/api/plugins", ..Workload::GET };
@@ -32,7 +32,9 @@ pub(crate) fn run(options: &Options, report: &mut Report) -> Outcome<()> {
     runtime.block_on(crash::run(options, report))?;
     runtime.block_on(hundred::run(options, report))?;
     serving::run(options, report)?;
-    idle::run(options, report)
+    idle::run(options, report)?;
+    aims::tell(aims::LIFE, report);
+    Ok(())
 }
 
 /// Times of the same thing.
