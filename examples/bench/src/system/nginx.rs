@@ -15,7 +15,9 @@ use crate::{
     process::{Guard, is_installed},
 };
 
-/// One worker, keep-alive on both sides, no log; bodies of any size, streamed in both directions.
+/// Keep-alive on both sides, no log; an upload is streamed, and no part of an answer goes to the disk: it has 16 buffers of 64 KiB.
+/// Of what was tried (no buffering, the default buffers with and without a file) this takes the least CPU for bodies by far, and
+/// as much as the others for small answers.
 const CONFIGURATION: &str = "\
 daemon off;
 worker_processes 1;
@@ -42,6 +44,8 @@ http {
             proxy_pass http://application;
             proxy_http_version 1.1;
             proxy_request_buffering off;
+            proxy_max_temp_file_size 0;
+            proxy_buffers 16 64k;
             proxy_set_header Connection \"\";
             proxy_set_header Host $host;
             proxy_set_header X-Forwarded-For $remote_addr;
