@@ -96,12 +96,12 @@ pub(crate) fn in_turn(
 }
 
 fn measure(system: &System, workload: &Workload, connections: u32, seconds: u32) -> Outcome<Measured> {
-    let cpu_of = |system: &System| system.roots().map(cpu::of_tree).sum::<Duration>();
+    let cpu_of = |system: &System| system.roots().map(cpu::of_tree).sum::<Outcome<Duration>>();
     let (front, back) = system.front_and_back();
     let (front, back) = (Peak::from_now(front)?, Peak::from_now(back)?);
-    let before = cpu_of(system);
+    let before = cpu_of(system)?;
     let load = load::run(&system.target, workload, connections, seconds)?;
-    let used = cpu_of(system).saturating_sub(before);
+    let used = cpu_of(system)?.checked_sub(before).ok_or("a process of the system has ended")?;
     Ok(Measured {
         load,
         cpu_per_request: used / u32::try_from(load.requests)?,
