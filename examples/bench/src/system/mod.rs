@@ -30,12 +30,16 @@ pub(crate) enum Name {
     #[value(name = "axum-direct-2")]
     AxumDirect2,
     NginxUnix,
+    #[value(name = "nginx-unix-2")]
+    NginxUnix2,
     HyperUnix,
     TonicUnix,
     GoPlugin,
     NginxUvicorn,
     ToruJson,
     ToruHeads,
+    #[value(name = "toru-heads-1")]
+    ToruHeads1,
     ToruEmbedded,
     ToruPython,
 }
@@ -46,12 +50,14 @@ impl Name {
             Self::AxumDirect => "axum-direct",
             Self::AxumDirect2 => "axum-direct-2",
             Self::NginxUnix => "nginx-unix",
+            Self::NginxUnix2 => "nginx-unix-2",
             Self::HyperUnix => "hyper-unix",
             Self::TonicUnix => "tonic-unix",
             Self::GoPlugin => "go-plugin",
             Self::NginxUvicorn => "nginx-uvicorn",
             Self::ToruJson => "toru-json",
             Self::ToruHeads => "toru-heads",
+            Self::ToruHeads1 => "toru-heads-1",
             Self::ToruEmbedded => "toru-embedded",
             Self::ToruPython => "toru-python",
         }
@@ -71,13 +77,17 @@ impl Name {
         Ok(match self {
             Self::AxumDirect => axum_direct(1)?,
             Self::AxumDirect2 => axum_direct(2)?,
-            Self::NginxUnix => nginx::before_axum()?,
+            Self::NginxUnix => nginx::before_axum(1)?,
+            Self::NginxUnix2 => nginx::before_axum(2)?,
             Self::HyperUnix => hyper_unix()?,
             Self::TonicUnix => rivals::tonic()?,
             Self::GoPlugin => rivals::go_plugin()?,
             Self::NginxUvicorn => rivals::uvicorn()?,
             Self::ToruJson => Host::with(Plugin::Rust, Heads::Json)?.serve(Plugin::Rust.id())?,
             Self::ToruHeads => Host::with(Plugin::Rust, Heads::AsShipped)?.serve(Plugin::Rust.id())?,
+            Self::ToruHeads1 => {
+                Host::with(Plugin::Rust, Heads::AsShipped)?.serve_with(&["--threads=1"], Plugin::Rust.id())?
+            }
             Self::ToruEmbedded => Host::with(Plugin::Rust, Heads::AsShipped)?.embed(Plugin::Rust.id())?,
             Self::ToruPython => Host::with(Plugin::Python, Heads::AsShipped)?.serve(Plugin::Python.id())?,
         })

@@ -20,7 +20,7 @@ use crate::{
 /// as much as the others for small answers.
 const CONFIGURATION: &str = "\
 daemon off;
-worker_processes 1;
+worker_processes WORKERS;
 error_log stderr crit;
 pid FOLDER/nginx.pid;
 events { worker_connections 2048; }
@@ -58,11 +58,11 @@ pub(crate) fn configuration() -> &'static str {
     CONFIGURATION
 }
 
-pub(super) fn before_axum() -> Result<System, NotStarted> {
+pub(super) fn before_axum(workers: u32) -> Result<System, NotStarted> {
     require()?;
     let folder = tempfile::tempdir()?;
     let (app, _) = application(folder.path())?;
-    let (nginx, target) = start(folder.path())?;
+    let (nginx, target) = start(folder.path(), workers)?;
     Ok(System { target, processes: vec![nginx, app], _folder: Some(folder) })
 }
 
@@ -74,10 +74,13 @@ pub(super) fn require() -> Result<(), NotStarted> {
 }
 
 /// nginx before `app.sock` in this folder.
-pub(super) fn start(folder: &Path) -> Outcome<(Guard, Target)> {
+pub(super) fn start(folder: &Path, workers: u32) -> Outcome<(Guard, Target)> {
     let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
     let folder_name = folder.display().to_string();
-    let mut text = CONFIGURATION.replace("FOLDER", &folder_name).replace("PORT", &port.to_string());
+    let mut text = CONFIGURATION
+        .replace("FOLDER", &folder_name)
+        .replace("PORT", &port.to_string())
+        .replace("WORKERS", &workers.to_string());
     if fs::metadata("/proc/self")?.uid() == 0 {
         // Else its worker gives root up, and may not enter the folder of the socket.
         text.insert_str(0, "user root;\n");

@@ -62,7 +62,7 @@ pub(super) fn uvicorn() -> Result<System, NotStarted> {
             .current_dir(source("uvicorn")),
     )?;
     uvicorn.wait_until(|| UnixStream::connect(&socket).is_ok())?;
-    let (nginx, target) = nginx::start(folder.path())?;
+    let (nginx, target) = nginx::start(folder.path(), 1)?;
     Ok(System { target, processes: vec![nginx, uvicorn], _folder: Some(folder) })
 }
 

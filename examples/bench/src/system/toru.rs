@@ -89,8 +89,13 @@ impl Host {
 
     /// The shipped `toru serve` with its default configuration; asked for this plugin's routes.
     pub(crate) fn serve(self, plugin: &str) -> Outcome<System> {
+        self.serve_with(&[], plugin)
+    }
+
+    /// The same with further options.
+    pub(super) fn serve_with(self, options: &[&str], plugin: &str) -> Outcome<System> {
         let mut command = Command::new(built("toru")?);
-        command.args(["serve", "--listen", "127.0.0.1:0"]).env("TORU_ADMIN_TOKEN", TOKEN);
+        command.args(["serve", "--listen", "127.0.0.1:0"]).args(options).env("TORU_ADMIN_TOKEN", TOKEN);
         let header = Some(format!("Authorization: Bearer {TOKEN}"));
         self.start(&mut command, format!("/api/plugins/route/{plugin}"), header)
     }
