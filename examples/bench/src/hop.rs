@@ -17,7 +17,10 @@ pub(crate) fn run(options: &Options, report: &mut Report) -> Outcome<()> {
     let entrants = system::start(&options.systems(), options.require)?;
     run_all(&HOP, &CONNECTIONS, &entrants, options, report)?;
     aims::tell(aims::HOP, report);
-    println!("nginx's configuration:\n\n```nginx\n{}```\n", system::nginx_configuration());
+    println!(
+        "nginx's configuration (as root with `user root;` before it):\n\n```nginx\n{}```\n",
+        system::nginx_configuration()
+    );
     Ok(())
 }
 

@@ -91,6 +91,7 @@ fn run(parts: &[Part], options: &Options) -> Outcome<()> {
     if cfg!(debug_assertions) {
         return Err("a debug build measures nothing: use `cargo run --release -p toru-bench`".into());
     }
+    process::end_with_signals()?;
     let mut report = Report::default();
     system::build()?;
     print!("{}", machine::describe(options));
