@@ -3,9 +3,9 @@
 use crate::{
     Outcome, aims, compare,
     options::Options,
-    process::is_installed,
     report::{Report, Row},
     system::{self, Entrant},
+    tool,
     workload::{HOP, Workload},
 };
 
@@ -32,12 +32,9 @@ pub(crate) fn run_all(
     options: &Options,
     report: &mut Report,
 ) -> Outcome<()> {
-    if let Err(why) = require_wrk() {
-        if options.require {
-            return Err(why.into());
-        }
-        println!("SKIPPED: every row, for {why}\n");
-        skip(workloads, connections, options, report, why);
+    if let Err(why) = tool::or_skipped("every row of wrk", tool::require("wrk", "wrk"), options.require)? {
+        println!("SKIPPED: {why}\n");
+        skip(workloads, connections, options, report, &why);
         return Ok(());
     }
     for workload in workloads {
@@ -47,10 +44,6 @@ pub(crate) fn run_all(
         }
     }
     Ok(())
-}
-
-fn require_wrk() -> Result<(), &'static str> {
-    if is_installed("wrk", "-v") { Ok(()) } else { Err("wrk is not installed: apt-get install wrk") }
 }
 
 fn skip(workloads: &[Workload], connections: &[u32], options: &Options, report: &mut Report, why: &str) {

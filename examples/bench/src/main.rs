@@ -29,6 +29,7 @@ mod serve;
 mod size;
 mod stream;
 mod system;
+mod tool;
 mod workload;
 
 use std::process::ExitCode;

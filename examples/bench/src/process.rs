@@ -154,11 +154,6 @@ fn end_all() {
     tell(Signal::KILL);
 }
 
-/// Whether a program is installed.
-pub(crate) fn is_installed(program: &str, harmless: &str) -> bool {
-    Command::new(program).arg(harmless).stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -11,7 +11,7 @@ use crate::{
     Outcome, aims,
     options::Options,
     report::{Report, Row, head, line, median},
-    system::NotStarted,
+    tool,
 };
 
 pub(crate) use plugin::serve as serve_plugin;
@@ -66,12 +66,7 @@ type Samples = BTreeMap<Key, Vec<Sample>>;
 pub(crate) fn run(options: &Options, report: &mut Report) -> Outcome<()> {
     println!("## KV from a plugin\n");
     println!("{VALUE_BYTES}-byte values that differ, {KEYS} keys; acknowledged means synced.\n");
-    let redis = match rivals::Redis::start() {
-        Ok(redis) => Ok(redis),
-        Err(NotStarted::Missing(what)) if !options.require => Err(what),
-        Err(NotStarted::Missing(what)) => return Err(what.into()),
-        Err(NotStarted::Failed(error)) => return Err(error),
-    };
+    let redis = tool::or_skipped(REDIS, rivals::Redis::start(), options.require)?;
     let samples = measure(options, redis.as_ref().ok())?;
     println!(
         "{}",

@@ -10,8 +10,8 @@ use std::{
 use super::{KEYS, Operation, Sample, VALUE_BYTES};
 use crate::{
     Outcome,
-    process::{Guard, is_installed},
-    system::NotStarted,
+    process::Guard,
+    tool::{self, NotStarted},
 };
 
 /// Requests of each caller in the run that tells how many fill the time.
@@ -27,9 +27,8 @@ pub(super) struct Redis {
 
 impl Redis {
     pub(super) fn start() -> Result<Self, NotStarted> {
-        if !is_installed("redis-server", "--version") || !is_installed("redis-benchmark", "--version") {
-            return Err(NotStarted::Missing("Redis is not installed: apt-get install redis-server".into()));
-        }
+        tool::require("redis-server", "redis-server")?;
+        tool::require("redis-benchmark", "redis-tools")?;
         let folder = tempfile::tempdir()?;
         let mut process = Guard::spawn(
             Command::new("redis-server")

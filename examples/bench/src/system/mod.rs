@@ -18,7 +18,13 @@ use clap::ValueEnum;
 pub(crate) use nginx::configuration as nginx_configuration;
 pub(crate) use toru::{Heads, Host, Plugin, build};
 
-use crate::{Outcome, cpu, load::Target, process::Guard, workload::Workload};
+use crate::{
+    Outcome, cpu,
+    load::Target,
+    process::Guard,
+    tool::{self, NotStarted},
+    workload::Workload,
+};
 
 /// All ratios are to this one.
 pub(crate) const BASE: Name = Name::NginxUnix;
@@ -89,7 +95,10 @@ impl Name {
                 Host::with(Plugin::Rust, Heads::AsShipped)?.serve_with(&["--threads=1"], Plugin::Rust.id())?
             }
             Self::ToruEmbedded => Host::with(Plugin::Rust, Heads::AsShipped)?.embed(Plugin::Rust.id())?,
-            Self::ToruPython => Host::with(Plugin::Python, Heads::AsShipped)?.serve(Plugin::Python.id())?,
+            Self::ToruPython => {
+                require_python()?;
+                Host::with(Plugin::Python, Heads::AsShipped)?.serve(Plugin::Python.id())?
+            }
         })
     }
 }
@@ -124,18 +133,9 @@ impl System {
     }
 }
 
-/// Why a system does not run.
-pub(crate) enum NotStarted {
-    /// What it needs is not there: which, and how to get it.
-    Missing(String),
-    /// It is there and does not work.
-    Failed(Box<dyn std::error::Error>),
-}
-
-impl<E: Into<Box<dyn std::error::Error>>> From<E> for NotStarted {
-    fn from(error: E) -> Self {
-        Self::Failed(error.into())
-    }
+/// What the Python example needs.
+pub(crate) fn require_python() -> Result<(), NotStarted> {
+    tool::require("python3", "python3")
 }
 
 /// A system that was to be measured: running, or the reason why it is not.
@@ -145,15 +145,7 @@ pub(crate) type Entrant = (Name, Result<System, String>);
 pub(crate) fn start(names: &[Name], require: bool) -> Outcome<Vec<Entrant>> {
     let mut entrants = Vec::new();
     for &name in names {
-        let system = match name.start() {
-            Ok(system) => Ok(system),
-            Err(NotStarted::Missing(what)) if !require => {
-                eprintln!("toru-bench: SKIPPED {}: {what}", name.as_str());
-                Err(what)
-            }
-            Err(NotStarted::Missing(what)) => return Err(format!("{}: {what}", name.as_str()).into()),
-            Err(NotStarted::Failed(error)) => return Err(format!("{}: {error}", name.as_str()).into()),
-        };
+        let system = tool::or_skipped(name.as_str(), name.start(), require)?;
         entrants.push((name, system));
     }
     Ok(entrants)

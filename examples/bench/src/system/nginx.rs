@@ -8,11 +8,12 @@ use std::{
     process::Command,
 };
 
-use super::{NotStarted, System, application};
+use super::{System, application};
 use crate::{
     Outcome,
     load::Target,
-    process::{Guard, is_installed},
+    process::Guard,
+    tool::{self, NotStarted},
 };
 
 /// Keep-alive on both sides, no log; an upload is streamed, and no part of an answer goes to the disk: it has 16 buffers of 64 KiB.
@@ -67,10 +68,7 @@ pub(super) fn before_axum(workers: u32) -> Result<System, NotStarted> {
 }
 
 pub(super) fn require() -> Result<(), NotStarted> {
-    if is_installed("nginx", "-v") {
-        return Ok(());
-    }
-    Err(NotStarted::Missing("nginx is not installed: apt-get install nginx-light".into()))
+    tool::require("nginx", "nginx-light")
 }
 
 /// nginx before `app.sock` in this folder.

@@ -7,10 +7,11 @@ use std::{
     process::{Command, Stdio},
 };
 
-use super::{NotStarted, System, nginx, target, this_program};
+use super::{System, nginx, require_python, target, this_program};
 use crate::{
     Outcome,
-    process::{Guard, is_installed},
+    process::Guard,
+    tool::{self, NotStarted},
 };
 
 /// gRPC over a Unix socket, behind an HTTP front.
@@ -27,7 +28,8 @@ pub(super) fn go_plugin() -> Result<System, NotStarted> {
     const PACKAGES: &str = "golang-go golang-github-hashicorp-go-plugin-dev golang-google-grpc-dev \
                             golang-golang-x-net-dev golang-goprotobuf-dev";
     let path = Path::new("/usr/share/gocode");
-    if !is_installed("go", "version") || !path.join("src/github.com/hashicorp/go-plugin").exists() {
+    tool::require("go", PACKAGES)?;
+    if !path.join("src/github.com/hashicorp/go-plugin").exists() {
         return Err(NotStarted::Missing(format!("apt-get install {PACKAGES}")));
     }
     let program = folder("go-plugin")?.join("go-plugin");
@@ -40,7 +42,7 @@ pub(super) fn go_plugin() -> Result<System, NotStarted> {
         .current_dir(source("go-plugin"))
         .status()?;
     if !built.success() {
-        return Err(NotStarted::Missing(format!("it was not built; needed are {PACKAGES}")));
+        return Err(format!("it was not built; needed are {PACKAGES}").into());
     }
     let (host, line) = Guard::spawn_until_it_speaks(&mut Command::new(program))?;
     Ok(System { target: target(&line)?, processes: vec![host], _folder: None })
@@ -49,6 +51,7 @@ pub(super) fn go_plugin() -> Result<System, NotStarted> {
 /// nginx before uvicorn with a bare ASGI application, as fast as uvicorn can be made.
 pub(super) fn uvicorn() -> Result<System, NotStarted> {
     nginx::require()?;
+    require_python()?;
     let python = virtual_environment().map_err(|error| {
         NotStarted::Missing(format!("uvicorn cannot be installed into a virtual environment: {error}"))
     })?;
