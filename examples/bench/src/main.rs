@@ -23,6 +23,7 @@ mod load;
 mod machine;
 mod memory;
 mod options;
+mod place;
 mod process;
 mod report;
 mod serve;

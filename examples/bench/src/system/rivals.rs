@@ -1,7 +1,6 @@
 //! The rivals that take long to build or to install.
 
 use std::{
-    fs,
     os::unix::net::UnixStream,
     path::{Path, PathBuf},
     process::{Command, Stdio},
@@ -9,7 +8,7 @@ use std::{
 
 use super::{System, nginx, require_python, target, this_program};
 use crate::{
-    Outcome,
+    Outcome, place,
     process::Guard,
     tool::{self, NotStarted},
 };
@@ -32,7 +31,7 @@ pub(super) fn go_plugin() -> Result<System, NotStarted> {
     if !path.join("src/github.com/hashicorp/go-plugin").exists() {
         return Err(NotStarted::Missing(format!("apt-get install {PACKAGES}")));
     }
-    let program = folder("go-plugin")?.join("go-plugin");
+    let program = place::below_target("rivals/go-plugin")?.join("go-plugin");
     let built = Command::new("go")
         .args(["build", "-o"])
         .arg(&program)
@@ -71,7 +70,7 @@ pub(super) fn uvicorn() -> Result<System, NotStarted> {
 
 /// The interpreter of an environment below `target/` that has what `requirements.txt` names.
 fn virtual_environment() -> Outcome<PathBuf> {
-    let environment = folder("uvicorn")?;
+    let environment = place::below_target("rivals/uvicorn")?;
     let python = environment.join("bin/python");
     if !python.exists() {
         run(Command::new("python3").args(["-m", "venv"]).arg(&environment))?;
@@ -91,15 +90,6 @@ fn run(command: &mut Command) -> Outcome<()> {
     let status = command.stdout(Stdio::null()).status();
     let status = status.map_err(|error| format!("{}: {error}", command.get_program().display()))?;
     if status.success() { Ok(()) } else { Err(format!("{command:?} ended with {status}").into()) }
-}
-
-/// A folder below `target/`, which is made.
-fn folder(rival: &str) -> Outcome<PathBuf> {
-    let release = std::env::current_exe()?;
-    let target = release.ancestors().nth(2).ok_or("this program lies in no target folder")?;
-    let folder = target.join("rivals").join(rival);
-    fs::create_dir_all(&folder)?;
-    Ok(folder)
 }
 
 fn source(rival: &str) -> PathBuf {

@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::{System, target, this_program};
-use crate::{Outcome, process::Guard};
+use crate::{Outcome, place, process::Guard};
 
 /// The admin token, which counts among the headers of each request.
 const TOKEN: &str = "benchmark-token-of-more-than-32-characters";
@@ -67,7 +67,16 @@ pub(crate) struct Host {
 impl Host {
     /// Without plugins.
     pub(crate) fn empty() -> Outcome<Self> {
-        let host = Self { folder: tempfile::tempdir()? };
+        Self::inside(tempfile::tempdir()?)
+    }
+
+    /// Without plugins, and with its store on a disk.
+    pub(crate) fn empty_on_disk() -> Outcome<Self> {
+        Self::inside(place::on_disk()?)
+    }
+
+    fn inside(folder: tempfile::TempDir) -> Outcome<Self> {
+        let host = Self { folder };
         fs::create_dir(host.plugins())?;
         Ok(host)
     }
