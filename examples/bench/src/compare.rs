@@ -9,10 +9,10 @@ use crate::{
     figures::{Figures, Measured, Ratios},
     load::{self, Answer},
     memory::Peak,
-    options::Options,
+    options::Common,
     report::{Report, Row, head, line},
     system::{BASE, Entrant, System},
-    workload::Workload,
+    workload::{Client, Workload},
 };
 
 /// Systems that do not answer the same are not compared.
@@ -60,7 +60,7 @@ pub(crate) fn run(
     entrants: &[Entrant],
     workload: &Workload,
     connections: u32,
-    options: &Options,
+    options: &Common,
     report: &mut Report,
 ) {
     let systems: Vec<_> = entrants
@@ -76,7 +76,7 @@ pub(crate) fn in_turn(
     systems: &[Option<&System>],
     workload: &Workload,
     connections: u32,
-    options: &Options,
+    options: &Common,
 ) -> Vec<Result<Vec<Measured>, String>> {
     let mut measured: Vec<_> = systems.iter().map(|_| Ok(Vec::new())).collect();
     // The first round warms caches, connections and allocators up, and is thrown away.
@@ -84,7 +84,9 @@ pub(crate) fn in_turn(
     for round in rounds {
         for (system, measured) in systems.iter().zip(&mut measured) {
             let (Some(system), Ok(all)) = (system, &mut *measured) else { continue };
-            let seconds = if round == 0 { 1 } else { options.seconds() };
+            // Over one connection the median is all that is wanted.
+            let short = round == 0 || (connections == 1 && workload.client == Client::Wrk);
+            let seconds = if short { 1 } else { options.seconds() };
             match measure(system, workload, connections, seconds) {
                 Ok(_) if round == 0 => {}
                 Ok(one) => all.push(one),

@@ -4,7 +4,7 @@ use crate::{
     Outcome, aims, compare,
     options::Options,
     report::{Report, Row},
-    system::{self, Entrant},
+    system::{self, BASE, Entrant},
     tool,
     workload::{HOP, Workload},
 };
@@ -13,8 +13,8 @@ use crate::{
 const CONNECTIONS: [u32; 3] = [1, 64, 256];
 
 pub(crate) fn run(options: &Options, report: &mut Report) -> Outcome<()> {
-    println!("## The hop\n");
-    let entrants = system::start(&options.systems(), options.require)?;
+    println!("## The hop\n\n{}\n", about_rounds(options));
+    let entrants = system::start(&options.systems(), options.common.require)?;
     run_all(&HOP, &CONNECTIONS, &entrants, options, report)?;
     aims::tell(aims::HOP, report);
     println!(
@@ -22,6 +22,11 @@ pub(crate) fn run(options: &Options, report: &mut Report) -> Outcome<()> {
         system::nginx_configuration()
     );
     Ok(())
+}
+
+/// What the tables of systems under load are.
+pub(crate) fn about_rounds(options: &Options) -> String {
+    format!("{}; ratios to `{}`.", options.common.describe_rounds(" after a warm-up"), BASE.as_str())
 }
 
 /// All workloads that wrk asks for, one after the other.
@@ -32,7 +37,9 @@ pub(crate) fn run_all(
     options: &Options,
     report: &mut Report,
 ) -> Outcome<()> {
-    if let Err(why) = tool::or_skipped("every row of wrk", tool::require("wrk", "wrk"), options.require)? {
+    if let Err(why) =
+        tool::or_skipped("every row of wrk", tool::require("wrk", "wrk"), options.common.require)?
+    {
         println!("SKIPPED: {why}\n");
         skip(workloads, connections, options, report, &why);
         return Ok(());
@@ -40,7 +47,7 @@ pub(crate) fn run_all(
     for workload in workloads {
         compare::refuse_unlike_answers(entrants, workload)?;
         for connections in options.connections(connections) {
-            compare::run(entrants, workload, connections, options, report);
+            compare::run(entrants, workload, connections, &options.common, report);
         }
     }
     Ok(())

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use crate::{
     Outcome, aims,
-    options::Options,
+    options::Common,
     report::{Report, Row, head, line, median},
     tool,
 };
@@ -22,9 +22,6 @@ const KEYS: usize = 1_000;
 const VALUE_BYTES: usize = 100;
 /// Callers at once: one, and as many as share a commit.
 const CALLERS: [usize; 2] = [1, 64];
-
-/// The longest run: the plugin answers when it has ended, within the time that a plugin has for an answer.
-const SECONDS_MAX: u32 = 20;
 
 /// What was measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -63,9 +60,12 @@ type Key = (Operation, usize, &'static str);
 /// What was measured, round by round.
 type Samples = BTreeMap<Key, Vec<Sample>>;
 
-pub(crate) fn run(options: &Options, report: &mut Report) -> Outcome<()> {
+pub(crate) fn run(options: &Common, report: &mut Report) -> Outcome<()> {
     println!("## KV from a plugin\n");
-    println!("{VALUE_BYTES}-byte values that differ, {KEYS} keys; acknowledged means synced.\n");
+    println!(
+        "{VALUE_BYTES}-byte values that differ, {KEYS} keys; acknowledged means synced. {}.\n",
+        options.describe_rounds("")
+    );
     let redis = tool::or_skipped(REDIS, rivals::Redis::start(), options.require)?;
     let samples = measure(options, redis.as_ref().ok())?;
     println!(
@@ -91,8 +91,8 @@ pub(crate) fn run(options: &Options, report: &mut Report) -> Outcome<()> {
 }
 
 /// All systems in turn, round after round.
-fn measure(options: &Options, redis: Option<&rivals::Redis>) -> Outcome<Samples> {
-    let seconds = options.seconds().min(SECONDS_MAX);
+fn measure(options: &Common, redis: Option<&rivals::Redis>) -> Outcome<Samples> {
+    let seconds = options.seconds();
     let toru = plugin::start()?;
     let mut samples = Samples::new();
     for _ in 0..options.rounds() {

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     Outcome, cpu,
-    options::Options,
+    options::Common,
     report::{Report, Row, head, line, median},
 };
 
@@ -27,7 +27,7 @@ struct Started {
     own: Duration,
 }
 
-pub(super) async fn run(options: &Options, report: &mut Report) -> Outcome<()> {
+pub(super) async fn run(options: &Common, report: &mut Report) -> Outcome<()> {
     let rounds = if options.quick { 1 } else { 5 };
     let mut all = Vec::new();
     for _ in 0..rounds {

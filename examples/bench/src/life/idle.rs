@@ -16,7 +16,7 @@ use crate::{
     Outcome, compare,
     figures::{Figures, Ratios},
     load,
-    options::Options,
+    options::Common,
     report::{Report, Row, head, line},
     system::System,
     workload::HOP,
@@ -31,7 +31,7 @@ const LOOK: Duration = Duration::from_millis(50);
 /// From their start until nothing of it is left: tokio ends a thread for blocking work when it has had none for 10 s.
 const SETTLE: Duration = Duration::from_secs(12);
 
-pub(super) fn run(options: &Options, report: &mut Report) -> Outcome<()> {
+pub(super) fn run(options: &Common, report: &mut Report) -> Outcome<()> {
     // Two ping intervals, so that whatever goes with a ping is seen.
     let watched = Duration::from_secs(if options.quick { 2 } else { 20 });
     let few = serve(1)?;
@@ -79,7 +79,7 @@ pub(super) fn run(options: &Options, report: &mut Report) -> Outcome<()> {
 }
 
 /// What the others cost a request to one of them.
-fn effect(few: &System, many: &System, options: &Options, report: &mut Report) -> Outcome<()> {
+fn effect(few: &System, many: &System, options: &Common, report: &mut Report) -> Outcome<()> {
     let workload = &HOP[1];
     let measured = compare::in_turn(&[Some(few), Some(many)], workload, CONNECTIONS, options);
     let measured = measured.into_iter().collect::<Result<Vec<_>, String>>()?;

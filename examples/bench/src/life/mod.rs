@@ -16,7 +16,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{Outcome, aims, options::Options, report::Report, workload::Workload};
+use crate::{Outcome, aims, options::Common, report::Report, workload::Workload};
 
 /// A request to the host that needs no plugin.
 const LIST: Workload = Workload { path: "/api/plugins", ..Workload::GET };
@@ -24,7 +24,7 @@ const LIST: Workload = Workload { path: "/api/plugins", ..Workload::GET };
 /// Plugins of the measurements with many.
 const MANY: usize = 100;
 
-pub(crate) fn run(options: &Options, report: &mut Report) -> Outcome<()> {
+pub(crate) fn run(options: &Common, report: &mut Report) -> Outcome<()> {
     println!("## Life\n");
     // As `#[tokio::main]` makes it.
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;

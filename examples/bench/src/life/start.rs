@@ -12,13 +12,13 @@ use toru_core::supervisor::StateName;
 use super::{Times, bare, ratio, scene::Scene, shown};
 use crate::{
     Outcome,
-    options::Options,
+    options::Common,
     report::{Report, Row, head, line},
     system::{Heads, Host, Plugin, require_python},
     tool::{self, NotStarted},
 };
 
-pub(super) async fn run(options: &Options, report: &mut Report) -> Outcome<()> {
+pub(super) async fn run(options: &Common, report: &mut Report) -> Outcome<()> {
     let rounds = if options.quick { 3 } else { 50 };
     println!("### From a start to ready: {rounds} starts each, in turn\n");
     println!("{}", head(["what", "p50 us", "p99 us", "over its own start, us", "ratio"]));
@@ -45,7 +45,7 @@ async fn rust(rounds: u32, report: &mut Report) -> Outcome<()> {
     Ok(())
 }
 
-async fn python(rounds: u32, options: &Options, report: &mut Report) -> Outcome<()> {
+async fn python(rounds: u32, options: &Common, report: &mut Report) -> Outcome<()> {
     let what = "hello-plugin-python";
     let interpreter = match tool::or_skipped(what, interpreter(), options.require)? {
         Ok(interpreter) => interpreter,
