@@ -1,10 +1,14 @@
 //! The shipped host and the shipped example plugins.
 
 use std::{
+    collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
     process::{Command, Stdio},
+    sync::OnceLock,
 };
+
+use serde_json::Value;
 
 use super::{System, target, this_program};
 use crate::{Outcome, place, process::Guard};
@@ -138,18 +142,35 @@ fn copy(from: &Path, to: &Path) -> Outcome<()> {
     Ok(())
 }
 
+/// What cargo has built, by name.
+static BUILT: OnceLock<BTreeMap<String, PathBuf>> = OnceLock::new();
+
 /// Builds what is measured, as it is shipped.
 pub(crate) fn build() -> Outcome<()> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let built = Command::new(cargo)
-        .args(["build", "--release", "--quiet", "-p", "toru-host-cli", "-p", "hello-plugin-rust"])
+    let output = Command::new(cargo)
+        .args(["build", "--release", "--quiet", "--message-format=json-render-diagnostics"])
+        .args(["-p", "toru-host-cli", "-p", "hello-plugin-rust"])
         .current_dir(env!("CARGO_MANIFEST_DIR"))
-        .status()?;
-    if built.success() { Ok(()) } else { Err("the build of what is to be measured failed".into()) }
+        .stderr(Stdio::inherit())
+        .output()?;
+    if !output.status.success() {
+        return Err("the build of what is to be measured failed".into());
+    }
+    let lines = str::from_utf8(&output.stdout)?.lines();
+    BUILT.get_or_init(|| lines.filter_map(program).collect());
+    Ok(())
 }
 
-/// A program beside this one.
-pub(crate) fn built(name: &str) -> Outcome<PathBuf> {
-    let path = std::env::current_exe()?.with_file_name(name);
-    if path.exists() { Ok(path) } else { Err(format!("{} is not built", path.display()).into()) }
+/// The name and the path of a program, from a message of cargo.
+fn program(message: &str) -> Option<(String, PathBuf)> {
+    let message: Value = serde_json::from_str(message).ok()?;
+    let path = message["executable"].as_str()?;
+    Some((message["target"]["name"].as_str()?.to_owned(), path.into()))
+}
+
+/// A program as cargo has just built it, wherever that is: what lies beside this one may be old.
+fn built(name: &str) -> Outcome<&'static Path> {
+    let path = BUILT.get().and_then(|built| built.get(name));
+    Ok(path.ok_or_else(|| format!("{name} was not built"))?)
 }
