@@ -102,6 +102,17 @@ const fn life(
     Aim { workload, connections: None, system, figure, about, bound: AtMost(most) }
 }
 
+/// A row of requests beside something else.
+const fn beside(
+    workload: &'static str,
+    connections: u32,
+    figure: &'static str,
+    about: &'static str,
+    bound: Bound,
+) -> Aim {
+    http(workload, connections, "toru serve", figure, about, bound)
+}
+
 const START: &str = "spawn-to-ready";
 
 pub(crate) const LIFE: &[Aim] = &[
@@ -114,13 +125,20 @@ pub(crate) const LIFE: &[Aim] = &[
     life("idle-100", "toru serve", "/host_rss_kib_per_plugin", "KiB of the host for each plugin", 100.0),
     // A ping every 10 s wakes the host to send it, and to read its answer.
     life("idle-100", "toru serve", "/host_wakes_per_second_per_plugin", "wake-ups /s for each plugin", 0.2),
-    http(
-        "idle-100-request",
-        64,
-        "toru serve",
+    beside("idle-100-request", 64, "/ratio_to_alone", "req/s of the host without them", AtLeast(1.0 - NOISE)),
+    beside(
+        "websockets-1000-request",
+        8,
         "/ratio_to_alone",
-        "req/s of the host without the idle plugins",
+        "req/s of the host without them",
         AtLeast(1.0 - NOISE),
+    ),
+    beside(
+        "websockets-1000-request",
+        8,
+        "/p99_ratio_to_alone",
+        "p99 of the host without them",
+        AtMost(1.0 + NOISE),
     ),
 ];
 

@@ -5,7 +5,7 @@
 //! | `hop` | small requests through the host into a plugin, against nginx and others before the same application |
 //! | `bodies` | echoes, downloads, uploads and streams of events through the same systems, and what they cost in memory |
 //! | `kv` | the store as a plugin sees it |
-//! | `life` | starts, crashes, and what a hundred plugins cost |
+//! | `life` | starts, crashes, and what a hundred plugins and a thousand WebSockets cost |
 //! | `stream` | one large body through the echo of the example plugins |
 //!
 //! A system whose tool is missing is a row SKIPPED, and an error with `--require`. docs/BENCHMARKS.md says what each system

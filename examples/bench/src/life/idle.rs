@@ -8,18 +8,15 @@ use std::{
 };
 
 use super::{
-    LIST, MANY, pause,
+    LIST, MANY, beside, pause,
     scene::{host_with, id},
     shown,
 };
 use crate::{
-    Outcome, compare,
-    figures::{Figures, Ratios},
-    load,
+    Outcome, load,
     options::Common,
     report::{Report, Row, head, line},
     system::System,
-    workload::HOP,
 };
 
 /// How long all plugins may take until they run.
@@ -75,42 +72,8 @@ pub(super) fn run(options: &Common, report: &mut Report) -> Outcome<()> {
             .with("plugin_wakes_per_second", plugin_wakes)
             .with("threads_ended", ended),
     );
-    effect(&few, &many, options, report)
-}
-
-/// What the others cost a request to one of them.
-fn effect(few: &System, many: &System, options: &Common, report: &mut Report) -> Outcome<()> {
-    let workload = &HOP[1];
-    let measured = compare::in_turn(&[Some(few), Some(many)], workload, CONNECTIONS, options);
-    let measured = measured.into_iter().collect::<Result<Vec<_>, String>>()?;
-    let (alone, among) = (&measured[0], &measured[1]);
-    let ratios = Ratios::of(among, alone).ok_or("nothing was measured")?;
-    let figures = |all| Figures::of(all).ok_or("nothing was measured");
-    let (alone, among) = (figures(alone)?, figures(among)?);
-    println!(
-        "### A request beside {MANY} idle plugins: `{}` with {CONNECTIONS} connections\n",
-        workload.name
-    );
-    println!("{}", head(["req/s alone", "beside them", "ratio", "CPU us/req alone", "beside them", "ratio"]));
-    println!(
-        "{}\n",
-        line(
-            [alone.rps, among.rps, ratios.rps, alone.cpu_us, among.cpu_us, ratios.cpu]
-                .map(|value| shown(Some(value), if value < 100.0 { 2 } else { 0 }))
-        )
-    );
-    report.add(
-        Row {
-            rps: Some(among.rps),
-            p50_us: Some(among.p50_us),
-            p99_us: Some(among.p99_us),
-            cpu_us: Some(among.cpu_us),
-            ..Row::new("idle-100-request", Some(CONNECTIONS), "toru serve")
-        }
-        .with("ratio_to_alone", ratios.rps)
-        .with("cpu_ratio_to_alone", ratios.cpu),
-    );
-    Ok(())
+    let named = format!("{MANY} idle plugins");
+    beside::run([&few, &many], &named, "idle-100-request", CONNECTIONS, options, report)
 }
 
 /// The shipped host with so many plugins, which all run; the first of them is asked.

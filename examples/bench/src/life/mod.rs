@@ -1,14 +1,16 @@
-//! Starts, crashes, and what a hundred plugins cost.
+//! Starts, crashes, and what a hundred plugins and a thousand WebSockets cost.
 //!
 //! Times from a start or a crash are taken where a program that embeds the supervisor sees them: from the call of `enable`, or from
 //! the kill, to the published status. What a host as a whole costs is measured on the shipped `toru serve`.
 
 mod bare;
+mod beside;
 mod crash;
 mod hundred;
 mod idle;
 mod scene;
 mod serving;
+mod sockets;
 mod start;
 
 use std::{
@@ -33,6 +35,7 @@ pub(crate) fn run(options: &Common, report: &mut Report) -> Outcome<()> {
     runtime.block_on(hundred::run(options, report))?;
     serving::run(options, report)?;
     idle::run(options, report)?;
+    sockets::run(options, report)?;
     aims::tell(aims::LIFE, report);
     Ok(())
 }

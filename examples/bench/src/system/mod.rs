@@ -16,7 +16,7 @@ use std::{
 use clap::ValueEnum;
 
 pub(crate) use nginx::configuration as nginx_configuration;
-pub(crate) use toru::{Heads, Host, Plugin, build};
+pub(crate) use toru::{Heads, Host, Plugin, build, install_todo};
 
 use crate::{
     Outcome, cpu,

@@ -44,12 +44,11 @@ impl Plugin {
     /// Copies the example into this folder, which is made, under its own id or another one.
     pub(crate) fn install(self, folder: &Path, id: &str, heads: Heads) -> Outcome<()> {
         fs::create_dir_all(folder)?;
-        let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
         let (source, files): (_, &[&str]) = match self {
             Self::Rust => ("hello-plugin-rust", &["bundle.js"]),
             Self::Python => ("hello-plugin-python", &["bundle.js", "main.py", "toru"]),
         };
-        let source = examples.join(source);
+        let source = example(source);
         for file in files {
             copy(&source.join(file), &folder.join(file))?;
         }
@@ -61,6 +60,19 @@ impl Plugin {
         fs::write(folder.join("plugin.toml"), format!("{features}{manifest}"))?;
         Ok(())
     }
+}
+
+/// Copies the example with WebSockets into this folder, which is made.
+pub(crate) fn install_todo(folder: &Path) -> Outcome<()> {
+    fs::create_dir_all(folder)?;
+    fs::copy(built("todo-axum")?, folder.join("todo-axum"))?;
+    fs::copy(example("todo-axum").join("plugin.toml"), folder.join("plugin.toml"))?;
+    Ok(())
+}
+
+/// The source of an example.
+fn example(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(name)
 }
 
 /// A plugins folder and a data folder, for a host that is to be started.
@@ -150,7 +162,7 @@ pub(crate) fn build() -> Outcome<()> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let output = Command::new(cargo)
         .args(["build", "--release", "--quiet", "--message-format=json-render-diagnostics"])
-        .args(["-p", "toru-host-cli", "-p", "hello-plugin-rust"])
+        .args(["-p", "toru-host-cli", "-p", "hello-plugin-rust", "-p", "todo-axum"])
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .stderr(Stdio::inherit())
         .output()?;
