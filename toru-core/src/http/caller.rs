@@ -15,20 +15,21 @@ pub struct Caller {
 }
 
 impl Caller {
-    /// A client that speaks plain HTTP.
+    /// A client that speaks plain HTTP. An IPv4 address that came over an IPv6 socket is told as itself.
     #[must_use]
     pub fn http(address: IpAddr) -> Self {
         Self::new(address, HTTP)
     }
 
-    /// A client that speaks HTTP over TLS.
+    /// As [`http`](Self::http), for a client that speaks HTTP over TLS.
     #[must_use]
     pub fn https(address: IpAddr) -> Self {
         Self::new(address, HeaderValue::from_static("https"))
     }
 
     fn new(address: IpAddr, scheme: HeaderValue) -> Self {
-        let address = HeaderValue::from_str(&address.to_string()).expect("an address is printable ASCII");
+        let address = HeaderValue::from_str(&address.to_canonical().to_string())
+            .expect("an address is printable ASCII");
         Self { address, scheme, prefix: None }
     }
 
@@ -97,5 +98,19 @@ impl Identity {
     pub fn by_authorization(mut self) -> Self {
         self.by_authorization = true;
         self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_ipv4_client_of_an_ipv6_socket_has_its_own_address() {
+        for (address, told) in [("::ffff:192.0.2.7", "192.0.2.7"), ("192.0.2.7", "192.0.2.7"), ("::1", "::1")]
+        {
+            assert_eq!(Caller::http(address.parse().unwrap()).address, told);
+            assert_eq!(Caller::https(address.parse().unwrap()).address, told);
+        }
     }
 }

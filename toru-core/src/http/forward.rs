@@ -81,7 +81,7 @@ impl PluginService {
             caller: asker.map(|(caller, _)| caller).or_else(|| parts.extensions.get()),
             identity: asker.map(|(_, identity)| identity).or_else(|| parts.extensions.get()),
             prefix: endpoint.prefix_under(&self.mount),
-            timeout_ms: &self.timeout_ms,
+            timeout_ms: endpoint.is_timed().then_some(&self.timeout_ms),
             ids: &self.ids,
             host_cookies: &self.host_cookies,
         };

@@ -52,6 +52,8 @@ pub(crate) struct EndpointSettings {
     pub(crate) route: Arc<str>,
     /// `%2f` and `//` pass.
     pub(crate) raw_paths: bool,
+    /// Its answers are waited for only so long, which it is told.
+    pub(crate) is_timed: bool,
     /// Requests without an answer's head per link.
     pub(crate) max_in_flight: usize,
     /// Requests that wait.
@@ -151,6 +153,11 @@ impl Endpoint {
     /// Whether `%2f` and `//` pass in its paths.
     pub(crate) fn raw_paths(&self) -> bool {
         self.settings.raw_paths
+    }
+
+    /// Whether its answers are waited for only so long.
+    pub(crate) fn is_timed(&self) -> bool {
+        self.settings.is_timed
     }
 
     /// The path under which a client reaches it, for `x-forwarded-prefix`. All services of a host have one mount as a rule, so the
