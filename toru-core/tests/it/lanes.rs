@@ -6,13 +6,14 @@ use bytes::Bytes;
 use http::{Request, StatusCode};
 use http_body::Frame;
 use http_body_util::{BodyExt, Channel};
+use rustix::process::Signal;
 use tokio::runtime::{Builder, Runtime};
 use toru_core::{
     MAX_LANES, PluginService, PluginSupervisor, api::message::log::Level, event::EventType, log::LogQuery,
 };
 use tower_service::Service;
 
-use crate::scene::{Scene, details_of, endless_restarts, get, running, status_when, within};
+use crate::scene::{Scene, details_of, endless_restarts, get, kill, running, status_when, within};
 
 /// A supervisor on a current-thread runtime of its own, on a thread of its own.
 struct Control {
@@ -120,6 +121,29 @@ fn each_lane_has_a_link_and_a_plugin_that_is_started_again_has_them_all_again() 
             within(supervisor.disable("sdk")).await.unwrap();
             with_links(supervisor, "sdk", 0).await;
             within(supervisor.enable("sdk")).await.unwrap();
+        }
+    });
+}
+
+#[test]
+fn of_requests_on_a_lane_whose_plugin_dies_each_is_answered_or_502() {
+    let mut scene = Scene::new();
+    scene.config.restart = endless_restarts();
+    scene.sdk_plugin("sdk");
+    let runtime = current_thread();
+    let (control, mut lane) = Control::start(&scene, |supervisor| lane_on(&runtime, supervisor));
+    runtime.block_on(async {
+        for _ in 0..20 {
+            with_links(&control.supervisor, "sdk", 2).await;
+            let pid = control.supervisor.status("sdk").unwrap().pid.unwrap();
+            kill(pid, Signal::KILL);
+            // Until the successor answers.
+            while control.supervisor.status("sdk").unwrap().pid == Some(pid)
+                || get(&mut lane, "/sdk/x").await.0 != StatusCode::OK
+            {
+                let (status, _) = get(&mut lane, "/sdk/x").await;
+                assert!(matches!(status, StatusCode::OK | StatusCode::BAD_GATEWAY), "{status}");
+            }
         }
     });
 }
