@@ -23,6 +23,7 @@ mod incoming;
 mod io;
 mod pump;
 mod shared;
+mod socket;
 mod tunnel;
 
 use std::sync::Arc;
@@ -33,6 +34,7 @@ pub use body::{RecvBody, RecvError};
 pub use handle::{Handle, RequestBody, RequestError, Response};
 pub use incoming::{Incoming, IncomingEvent, IncomingKv, IncomingRequest, KvResponder, Responder};
 pub use io::Driver;
+pub use socket::Socket;
 pub use tunnel::Tunnel;
 
 use crate::proto::{Connection, ConnectionError};

@@ -19,7 +19,11 @@ use super::{
     engine::{self, End, Hooks},
     listen,
 };
-use crate::{driver::BoxError, metadata::PluginMetadata, sys};
+use crate::{
+    driver::{BoxError, Socket},
+    metadata::PluginMetadata,
+    sys,
+};
 
 /// The descriptor of the first link (protocol section 2).
 const FD_VARIABLE: &str = "TORU_PLUGIN_FD";
@@ -83,14 +87,15 @@ fn print_metadata(metadata: &PluginMetadata) -> ! {
 
 /// The socket that the host passed on, or that of the host which comes by the path. With neither this process was started
 /// by hand for nothing: it says what to do, and exits.
-async fn first_socket() -> Result<(UnixStream, Starter), ServeError> {
+async fn first_socket() -> Result<(Socket, Starter), ServeError> {
     if let Some(number) = env::var_os(FD_VARIABLE) {
         return Ok((inherited_socket(&number)?, Starter::Host));
     }
     let starter = if env::var_os(INSTANCE_VARIABLE).is_some() { Starter::Host } else { Starter::Developer };
     match env::var_os(SOCKET_VARIABLE).filter(|path| !path.is_empty()) {
         Some(path) => {
-            let socket = listen::accept(Path::new(&path), starter).await;
+            let accepted = listen::accept(Path::new(&path), starter).await;
+            let socket = accepted.and_then(UnixStream::into_std).and_then(Socket::new);
             Ok((socket.map_err(ServeError::Listen)?, starter))
         }
         None => {
@@ -100,7 +105,7 @@ async fn first_socket() -> Result<(UnixStream, Starter), ServeError> {
     }
 }
 
-fn inherited_socket(number: &OsStr) -> Result<UnixStream, ServeError> {
+fn inherited_socket(number: &OsStr) -> Result<Socket, ServeError> {
     let number = number
         .to_str()
         .and_then(|number| number.parse().ok())
@@ -109,7 +114,7 @@ fn inherited_socket(number: &OsStr) -> Result<UnixStream, ServeError> {
 }
 
 /// The sockets of the host's further lanes, in their order.
-fn extra_sockets() -> Result<Vec<UnixStream>, ServeError> {
+fn extra_sockets() -> Result<Vec<Socket>, ServeError> {
     let Some(list) = env::var_os(EXTRA_FDS_VARIABLE) else { return Ok(Vec::new()) };
     let numbers = parse_numbers(&list).map_err(ServeError::ExtraSockets)?;
     let adopt_named = |number| {
@@ -128,8 +133,8 @@ fn parse_numbers(list: &OsStr) -> io::Result<Vec<RawFd>> {
     })
 }
 
-fn adopt(number: RawFd) -> io::Result<UnixStream> {
-    sys::adopt_socket(number).and_then(UnixStream::from_std)
+fn adopt(number: RawFd) -> io::Result<Socket> {
+    sys::adopt_socket(number).and_then(Socket::new)
 }
 
 /// The life line is gone: nobody could stop this plugin or its children any more, so they end here and now. A
