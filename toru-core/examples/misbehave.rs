@@ -3,8 +3,8 @@
 //! It speaks version 2 by the codec alone, on its standard input: safe code cannot adopt a descriptor by its number, so the
 //! manifests of the tests start it as `sh -c 'exec "$0" "$@" 0<&3 3<&-' misbehave MODE`; or it listens where `TORU_PLUGIN_SOCKET`
 //! says. It offers no features (but for
-//! `stop-reading`), so it is streamed nothing, and answers every request with what it was asked: `METHOD path`,
-//! and a KV get with its key.
+//! `stop-reading`), so it is streamed nothing, and answers every request with what it was asked: `METHOD path`
+//! (`/timeout` with the timeout that it was told), and a KV get with its key.
 
 use std::{
     io::{self, Read, Write},
@@ -214,7 +214,10 @@ impl Link {
     }
 
     fn answer(&mut self, id: StreamId, request: &RequestHead) -> io::Result<()> {
-        let text = format!("{} {}", request.method, request.path);
+        let text = match request.path.path() {
+            "/timeout" => format!("{:?}", request.headers.get("x-toru-timeout-ms")),
+            _ => format!("{} {}", request.method, request.path),
+        };
         let head = ResponseHead { status: http::StatusCode::OK, headers: http::HeaderMap::new() };
         self.send(|out| encode_response(out, id, &head, &Framing::Inline(Bytes::from(text))))
     }

@@ -17,10 +17,11 @@ use hyper::{
     upgrade::{OnUpgrade, Parts},
 };
 use hyper_util::rt::TokioIo;
+use rustix::net::sockopt::set_socket_linger;
 use tokio::net::TcpStream;
 use toru_core::{
     PluginService,
-    http::{AnswerBody, Caller, Identity, PluginTunnel, TunnelError, UpgradeSupport},
+    http::{AnswerBody, Caller, Identity, PluginTunnel, UpgradeSupport},
 };
 use tower_service::Service;
 
@@ -30,7 +31,7 @@ use crate::{
     linger::Lingering,
     page::{self, Entrance},
     problem::{Kind, Problem},
-    wire::{Strict, UpgradeOffer},
+    wire::{Notes, Strict},
 };
 
 /// What all connections share.
@@ -63,7 +64,7 @@ pub(crate) struct Connection {
     /// Its address, where that is a proxy whose word on its clients is taken.
     proxy: Option<IpAddr>,
     place: Place,
-    offer: UpgradeOffer,
+    notes: Notes,
     /// What goes on after the last answer, if that was a 101.
     upgraded: Mutex<Option<(OnUpgrade, PluginTunnel)>>,
 }
@@ -72,9 +73,12 @@ pub(crate) struct Connection {
 pub(crate) type Body = Either<AnswerBody, OwnBody>;
 
 /// Where a request goes once it may enter.
+#[derive(Debug)]
 enum Destination {
     Plugin,
     Own,
+    /// Of the host's own, what anyone may see: nobody was asked for credentials.
+    Public,
 }
 
 impl Connection {
@@ -86,22 +90,24 @@ impl Connection {
             caller: Caller::http(peer.ip()),
             proxy,
             place,
-            offer: UpgradeOffer::default(),
+            notes: Notes::default(),
             upgraded: Mutex::default(),
         }
     }
 
-    /// What the reader of the connection's bytes knows of upgrades.
-    pub(crate) fn upgrade_offer(&self) -> UpgradeOffer {
-        self.offer.clone()
+    /// What is shared with the reader and writer of the connection's bytes.
+    pub(crate) fn notes(&self) -> Notes {
+        self.notes.clone()
     }
 
     /// Answers one request.
     pub(crate) async fn answer(&self, request: Request<Incoming>) -> Response<Body> {
         let offers_upgrade = request.headers().contains_key(header::UPGRADE);
+        // What follows the head is known by its length where there is a body: then the reader makes no offer of it.
+        let is_noted = offers_upgrade && request.body().is_end_stream();
         let mut response = self.respond(Lingering::request(request), offers_upgrade).await;
-        let is_declined = offers_upgrade && response.status() != StatusCode::SWITCHING_PROTOCOLS;
-        if is_declined && !self.offer.decline() {
+        let is_declined = is_noted && response.status() != StatusCode::SWITCHING_PROTOCOLS;
+        if is_declined && !self.notes.decline() {
             response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         response
@@ -114,19 +120,24 @@ impl Connection {
             Ok(forwarded) => (forwarded, self.admit(&request).await),
             Err(problem) => (None, Err(problem)),
         };
-        if let Ok(Destination::Plugin) = admitted {
+        if let (Ok(Destination::Plugin), Place::Common) = (&admitted, self.place) {
             let caller = forwarded.as_ref().map_or(&self.caller, |forwarded| &forwarded.caller);
             return self.ask_plugin(request, caller, offers_upgrade).await.map(Either::Left);
         }
         let entrance = forwarded.map(Entrance::from).unwrap_or_default();
-        let response = match admitted {
-            Err(problem) => self.refuse(&request, &entrance, problem),
-            Ok(_) => {
+        let is_let_in = matches!(admitted, Ok(Destination::Own | Destination::Plugin));
+        let mut response = match admitted {
+            Err(problem) => refuse(&request, &entrance, problem),
+            Ok(Destination::Plugin) => no_place_for_plugins().into_response(),
+            Ok(Destination::Own | Destination::Public) => {
                 request.extensions_mut().insert(entrance);
                 let Ok(response): Result<_, Infallible> = self.front.router.clone().call(request).await;
                 response
             }
         };
+        if self.place == Place::Reserved && !is_let_in {
+            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
         app::secure(response).map(Either::Right)
     }
 
@@ -137,6 +148,7 @@ impl Connection {
         offers_upgrade: bool,
     ) -> Response<AnswerBody> {
         let front = &*self.front;
+        self.notes.reach_plugins();
         strip(request.headers_mut(), front.app.access.token());
         match offers_upgrade {
             false => front.plugins.forward_for(request, caller, &front.admin).await,
@@ -191,38 +203,24 @@ impl Connection {
         if app::is_public(uri.path()) {
             // A login changes something too: nobody may be signed in by another site's form.
             check_origin(request.method(), headers, authority, Credential::Token)?;
-            return Ok(Destination::Own);
+            return Ok(Destination::Public);
         }
         let credential = front.app.access.authenticate(headers).await?;
         check_origin(request.method(), headers, authority, credential)?;
-        if !app::is_plugin_route(uri.path()) {
-            return Ok(Destination::Own);
-        }
-        match self.place {
-            Place::Common => Ok(Destination::Plugin),
-            Place::Reserved => Err(no_place_for_plugins()),
-        }
-    }
-
-    fn refuse(
-        &self,
-        request: &Request<Lingering>,
-        entrance: &Entrance,
-        problem: Problem,
-    ) -> Response<OwnBody> {
-        if problem.status() != StatusCode::UNAUTHORIZED {
-            return problem.into_response();
-        }
-        let mut response =
-            if wants_page(request) { page::how_to_enter(entrance, problem) } else { problem.into_response() };
-        if self.place == Place::Reserved {
-            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
-        }
-        response
+        let is_plugin = app::is_plugin_route(uri.path());
+        Ok(if is_plugin { Destination::Plugin } else { Destination::Own })
     }
 }
 
-/// Joins both ends. The client's TCP connection is reset when the plugin has cut its own, so that what came does not look whole.
+fn refuse(request: &Request<Lingering>, entrance: &Entrance, problem: Problem) -> Response<OwnBody> {
+    if problem.status() == StatusCode::UNAUTHORIZED && wants_page(request) {
+        return page::how_to_enter(entrance, problem);
+    }
+    problem.into_response()
+}
+
+/// Joins both ends. The client's TCP connection is reset unless both have ended well, so that what came does not look whole where the plugin
+/// has cut its own end, or the host stops.
 async fn carry(
     client: OnUpgrade,
     plugin: PluginTunnel,
@@ -230,12 +228,9 @@ async fn carry(
     let client = client.await?.downcast::<TokioIo<Strict<TcpStream>>>();
     let Parts { io, read_buf, .. } = client.expect("the server serves no other connections");
     let mut client = io.into_inner().into_inner();
-    let joined = plugin.join(&mut client, read_buf).await;
-    if matches!(joined, Err(TunnelError::Plugin)) {
-        // Should it fail, the client sees an end: there is no other way to tell it more.
-        let _ = client.set_zero_linger();
-    }
-    Ok(joined?)
+    client.set_zero_linger()?;
+    plugin.join(&mut client, read_buf).await?;
+    Ok(set_socket_linger(&client, None)?)
 }
 
 /// Whether a body comes in a coding that would be lost on the way: nobody would undo it (RFC 9112, 6.1).

@@ -21,8 +21,7 @@
 //! let server = Server::builder(supervisor.clone(), token).bind("127.0.0.1:0").await?;
 //! supervisor.initialize().await?;
 //! println!("listening on http://{}", server.local_addr());
-//! server.run(async { /* until this resolves */ }).await;
-//! supervisor.shutdown().await;
+//! server.run_then(async { /* until this resolves */ }, supervisor.shutdown()).await;
 //! # Ok(())
 //! # }
 //! ```
@@ -38,8 +37,9 @@ mod linger;
 mod page;
 mod problem;
 mod server;
+mod upload;
 mod wire;
 
-pub use access::{AdminToken, NetworkError, ProxyNetwork, TokenError};
+pub use access::{AdminToken, HostName, HostNameError, NetworkError, ProxyNetwork, TokenError};
 pub use limits::Limits;
 pub use server::{BindError, Server, ServerBuilder};

@@ -14,8 +14,8 @@ pub struct Limits {
     /// Connections at once. A further one is answered 503 and closed.
     pub connections: usize,
     /// The last of them, kept for administration: they answer everything but plugin routes (503 with `Retry-After`),
-    /// so that an operator can still look and disable when plugins hold all the others, and they close after an
-    /// answer to someone without credentials.
+    /// so that an operator can still look and disable when plugins hold all the others, and they close after each
+    /// answer but one to who has shown credentials and was let in.
     pub reserved_connections: usize,
     /// Until the head of a request has arrived, and between two requests of a connection. Then the connection closes.
     pub head_timeout: Duration,
@@ -23,8 +23,11 @@ pub struct Limits {
     pub head_bytes: usize,
     /// The target of a request, in bytes: 414. Only a target that still fits the head can be told apart from it.
     pub uri_bytes: usize,
-    /// Until the body of a call of this host's own API has arrived: 408.
+    /// Until the body of a login or of a call of this host's own API has arrived: 408.
     pub body_timeout: Duration,
+    /// Until a client takes more of an answer of the host's own: its connection is cut. Once a plugin was asked on a
+    /// connection there is no such bound, for its answer may be read as slowly as one likes.
+    pub send_timeout: Duration,
     /// The drain at the end: open requests have this long, then their connections are cut.
     pub drain: Duration,
 }
@@ -41,6 +44,8 @@ const HEAD_BYTES: usize = 32 << 10;
 const URI_BYTES: usize = 8 << 10;
 /// As long as a plugin waits for the body of a request.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
+/// As for a body, in the other direction.
+const SEND_TIMEOUT: Duration = Duration::from_secs(30);
 /// A little longer than half of a plugin's response timer, and within a service manager's stop timeout together with the stop of the plugins.
 const DRAIN: Duration = Duration::from_secs(12);
 
@@ -53,6 +58,7 @@ impl Default for Limits {
             head_bytes: HEAD_BYTES,
             uri_bytes: URI_BYTES,
             body_timeout: BODY_TIMEOUT,
+            send_timeout: SEND_TIMEOUT,
             drain: DRAIN,
         }
     }

@@ -5,7 +5,7 @@ use std::{num::NonZeroUsize, path::PathBuf, time::Duration};
 use clap::{Args as Group, Parser, Subcommand};
 use http::{HeaderName, HeaderValue, Method};
 use toru_core::MAX_LANES;
-use toru_host_axum::ProxyNetwork;
+use toru_host_axum::{HostName, ProxyNetwork};
 
 use crate::attach::{self, Attach};
 
@@ -197,7 +197,7 @@ pub(crate) struct Listen {
     pub(crate) threads: Option<NonZeroUsize>,
     /// A further name that the host answers for, `name` or `name:port`; may be repeated
     #[arg(long = "allow-host", value_name = "NAME")]
-    pub(crate) allowed_hosts: Vec<String>,
+    pub(crate) allowed_hosts: Vec<HostName>,
     /// A proxy in front whose `x-forwarded-*` headers are taken, `ADDR` or `ADDR/BITS`; may be repeated
     #[arg(long = "trusted-proxy", value_name = "CIDR")]
     pub(crate) trusted_proxies: Vec<ProxyNetwork>,
@@ -324,6 +324,15 @@ mod tests {
         assert!(serve("127.0.0.1").is_ok() && serve("fd00::/8").is_ok());
         for network in ["localhost", "10.0.0.0/33", "10.0.0"] {
             assert_eq!(serve(network).unwrap_err().exit_code(), 2, "{network}");
+        }
+    }
+
+    #[test]
+    fn a_further_name_is_one_that_clients_can_ask_for() {
+        let serve = |name| Args::try_parse_from(["toru", "serve", "--allow-host", name]);
+        assert!(serve("toru.example").is_ok() && serve("[::1]:8443").is_ok());
+        for name in ["", "https://toru.example", "toru.example/", "*.example", "toru.example:abc", "::1"] {
+            assert_eq!(serve(name).unwrap_err().exit_code(), 2, "{name}");
         }
     }
 

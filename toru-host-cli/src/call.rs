@@ -17,6 +17,7 @@ use crate::{
     failure::Failure,
     signals::Signals,
     solo::Solo,
+    speak::tell,
 };
 
 /// What is read of a body at once.
@@ -88,11 +89,11 @@ where
     B::Error: std::fmt::Display,
 {
     let (head, mut body) = response.into_parts();
-    eprintln!("{:?} {}", head.version, head.status);
+    tell(format_args!("{:?} {}", head.version, head.status));
     for (name, value) in &head.headers {
-        eprintln!("{name}: {}", String::from_utf8_lossy(value.as_bytes()));
+        tell(format_args!("{name}: {}", String::from_utf8_lossy(value.as_bytes())));
     }
-    eprintln!();
+    tell("");
     let mut stdout = tokio::io::stdout();
     let unwritable = |error| Failure::new(format!("stdout cannot be written: {error}"));
     while let Some(frame) = body.frame().await {

@@ -6,7 +6,7 @@ use tower_service::Service;
 
 use toru_core::event::EventType;
 
-use crate::{args::Check, build::Source, failure::Failure, host::say, signals::Signals, solo::Solo};
+use crate::{args::Check, build::Source, failure::Failure, signals::Signals, solo::Solo, speak::say};
 
 /// One start and stop make fewer events.
 const RECENT: usize = 100;
@@ -77,7 +77,7 @@ async fn ask(solo: &Solo, source: &Source) -> Result<StatusCode, Failure> {
 }
 
 fn passed(step: &str, detail: &str) {
-    say(&format!("✓ {step}: {detail}"));
+    say(format_args!("✓ {step}: {detail}"));
 }
 
 /// Names the step that failed. The exit code is 1 whatever the build's was: `check` says well or not well.

@@ -17,8 +17,9 @@ use crate::{
     attach::{self, Attach},
     build::Source,
     failure::{Failure, why_not_running},
-    host::{Announcement, Host, say},
+    host::{Announcement, Host},
     signals::Signals,
+    speak::{say, tell},
 };
 
 /// Inside the data folder: where plugins would be installed. `dev` installs none.
@@ -67,16 +68,16 @@ fn check_ids(sources: &[Source]) -> Result<(), Failure> {
 async fn announce(announcement: Announcement, sources: Vec<Source>, attached: Vec<Attach>, logs: PathBuf) {
     for source in &sources {
         let metadata = &source.metadata;
-        say(&format!("{}: {}/api/plugins/route{}/", metadata.id(), announcement.base, metadata.route()));
+        say(format_args!("{}: {}/api/plugins/route{}/", metadata.id(), announcement.base, metadata.route()));
     }
     announcement.tell_how_to_enter();
-    eprintln!("what a plugin prints is in {}", logs.join("<id>.log").display());
+    tell(format_args!("what a plugin prints is in {}", logs.join("<id>.log").display()));
     let mut followed = JoinSet::new();
     for source in &sources {
         let id = source.metadata.id();
         let attach = attached.iter().find(|attach| attach.id == id).cloned();
         if let Some(attach) = &attach {
-            eprintln!("{}", attach.how_to_start(source));
+            tell(attach.how_to_start(source));
         }
         followed.spawn(follow(announcement.supervisor.clone(), id.to_owned(), attach));
     }
@@ -97,10 +98,10 @@ async fn follow(supervisor: Arc<PluginSupervisor>, id: String, attach: Option<At
         };
         let Ok(status) = supervisor.wait_until(&id, is_news).await else { return };
         match (status.state, &attach) {
-            (StateName::Running, None) => eprintln!("{id}: ready"),
-            (StateName::Running, Some(attach)) => eprintln!("{}", attach.attached(status.pid)),
-            (_, None) => eprintln!("{}", why_not_running(&status)),
-            (_, Some(attach)) => eprintln!("{}\n{}", why_not_running(&status), attach.waits_again()),
+            (StateName::Running, None) => tell(format_args!("{id}: ready")),
+            (StateName::Running, Some(attach)) => tell(attach.attached(status.pid)),
+            (_, None) => tell(why_not_running(&status)),
+            (_, Some(attach)) => tell(format_args!("{}\n{}", why_not_running(&status), attach.waits_again())),
         }
         told = Some(status);
     }

@@ -4,6 +4,8 @@ use std::{fmt::Write, process::ExitCode};
 
 use toru_core::supervisor::{PluginStatus, Reason};
 
+use crate::speak::tell;
+
 /// The command line is wrong; what clap uses too.
 const USAGE: u8 = 2;
 /// As shells say it of a program that Ctrl-C ended.
@@ -41,7 +43,7 @@ impl Failure {
 
     /// Says it on stderr.
     pub(crate) fn report(self) -> ExitCode {
-        eprintln!("toru: {}", self.message);
+        tell(format_args!("toru: {}", self.message));
         ExitCode::from(self.exit_code)
     }
 }

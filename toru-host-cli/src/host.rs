@@ -1,7 +1,7 @@
 //! What `serve` and `dev` share: a host from its start to its end.
 
 use std::{
-    io::{self, IsTerminal, Write},
+    io::{self, IsTerminal},
     num::NonZeroUsize,
     path::{Path, PathBuf},
     sync::Arc,
@@ -12,7 +12,13 @@ use tokio::sync::oneshot;
 use toru_core::{MAX_LANES, PluginSupervisor};
 use toru_host_axum::{AdminToken, Server};
 
-use crate::{args::Listen, descriptors, failure::Failure, signals::Signals};
+use crate::{
+    args::Listen,
+    descriptors,
+    failure::Failure,
+    signals::Signals,
+    speak::{say, tell},
+};
 
 /// Where the operator's own admin token comes from.
 pub(crate) const TOKEN_VARIABLE: &str = "TORU_ADMIN_TOKEN";
@@ -37,17 +43,17 @@ impl Host {
         let threads = listen.threads.unwrap_or_else(one_for_each_core);
         let mut builder = Server::builder(supervisor.clone(), token).threads(threads);
         for host in &listen.allowed_hosts {
-            builder = builder.allow_host(host);
+            builder = builder.allow_host(host.clone());
         }
         for network in &listen.trusted_proxies {
             builder = builder.trusted_proxy(*network);
         }
         let server = builder.bind(&*listen.address).await.map_err(Failure::new)?;
         if !server.local_addr().ip().is_loopback() {
-            eprintln!(
+            tell(format_args!(
                 "toru: warning: {} can be reached by other machines, and without TLS the admin token crosses the network readable; put a TLS proxy in front",
                 server.local_addr()
-            );
+            ));
         }
         Ok(Self { server, supervisor, token_file })
     }
@@ -63,7 +69,7 @@ impl Host {
         A: Future<Output = ()>,
     {
         let announcement = Announcement {
-            base: format!("http://{}", self.server.local_addr()),
+            base: self.server.base_url(),
             login_url: self.server.login_url(),
             token_file: self.token_file,
             supervisor: self.supervisor.clone(),
@@ -72,18 +78,18 @@ impl Host {
         let server = self.server;
         let life = async {
             self.supervisor.initialize().await.map_err(Failure::new)?;
-            say(&format!("listening on {}", announcement.base));
-            let served = server.run(async {
+            say(format_args!("listening on {}", announcement.base));
+            let stopped = async {
                 // An error means that the sender is gone, which is a reason to stop as well.
                 let _ = stop.await;
-            });
+            };
+            let served = server.run_then(stopped, self.supervisor.shutdown());
             let announced = announce(announcement);
             tokio::pin!(served);
             tokio::select! {
                 () = &mut served => {}
                 () = announced => served.await,
             }
-            self.supervisor.shutdown().await;
             Ok(())
         };
         let two_signals = async {
@@ -112,11 +118,11 @@ impl Announcement {
     /// Tells a person how to enter; where nobody reads along, only where the token is, because logs are kept.
     pub(crate) fn tell_how_to_enter(&self) {
         if io::stderr().is_terminal() {
-            eprintln!("enter by {}", self.login_url);
+            tell(format_args!("enter by {}", self.login_url));
         } else {
             match &self.token_file {
-                Some(file) => eprintln!("the admin token is in {}", file.display()),
-                None => eprintln!("the admin token is the one of {TOKEN_VARIABLE}"),
+                Some(file) => tell(format_args!("the admin token is in {}", file.display())),
+                None => tell(format_args!("the admin token is the one of {TOKEN_VARIABLE}")),
             }
         }
     }
@@ -129,13 +135,6 @@ fn one_for_each_core() -> NonZeroUsize {
     thread::available_parallelism().map_or(NonZeroUsize::MIN, |cores| cores.min(most))
 }
 
-/// A line on stdout, which may be closed by who started this.
-pub(crate) fn say(line: &str) {
-    if let Err(error) = writeln!(io::stdout(), "{line}") {
-        tracing::warn!(%error, "stdout cannot be written");
-    }
-}
-
 fn admin_token(data: &Path) -> Result<(AdminToken, Option<PathBuf>), Failure> {
     let Some(text) = std::env::var_os(TOKEN_VARIABLE) else {
         let token = AdminToken::load_or_create(data).map_err(Failure::new)?;
@@ -146,7 +145,9 @@ fn admin_token(data: &Path) -> Result<(AdminToken, Option<PathBuf>), Failure> {
             |text| AdminToken::new(text).map_err(|error| Failure::new(format!("{TOKEN_VARIABLE}: {error}"))),
         )?;
     if token.is_short() {
-        eprintln!("toru: warning: the admin token of {TOKEN_VARIABLE} is short enough to be guessed");
+        tell(format_args!(
+            "toru: warning: the admin token of {TOKEN_VARIABLE} is short enough to be guessed"
+        ));
     }
     Ok((token, None))
 }

@@ -14,6 +14,7 @@ mod host;
 mod serve;
 mod signals;
 mod solo;
+mod speak;
 
 use std::{io, process::ExitCode, time::Duration};
 
@@ -73,6 +74,12 @@ fn speak_on_stderr(default: &str) -> Result<(), Failure> {
         Err(_) => EnvFilter::new(default),
     };
     let colours = io::IsTerminal::is_terminal(&io::stderr());
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_ansi(colours).init();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr)
+        .with_ansi(colours)
+        // They would be told on stderr, with a panic where nobody reads it any more.
+        .log_internal_errors(false)
+        .init();
     Ok(())
 }

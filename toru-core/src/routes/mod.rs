@@ -124,6 +124,7 @@ mod tests {
             id: id.into(),
             route: route.into(),
             raw_paths: false,
+            is_timed: true,
             max_in_flight: 1,
             queue_len: 1,
             queue_wait: Duration::from_secs(1),

@@ -131,6 +131,7 @@ pub(super) async fn claim(host: &Host, metadata: &PluginMetadata) -> Result<Leas
         id: metadata.id().into(),
         route: metadata.route().into(),
         raw_paths: metadata.raw_paths(),
+        is_timed: !host.attached.contains_key(metadata.id()),
         max_in_flight: host.config.max_in_flight,
         queue_len: host.config.queue_len,
         queue_wait: host.config.queue_wait,

@@ -80,6 +80,20 @@ async fn it_is_waited_for_attached_asked_and_stopped() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn it_is_told_of_no_timeout_for_none_runs() {
+    let (scene, path) = scene();
+    scene.plugin("started", "ok");
+    let supervisor = attaching(&scene, &path).await;
+    let _plugin = ByHand::start(&path, "ok");
+    for (id, told) in [("started", "Some(\"200\")"), ("ok", "None")] {
+        running(&supervisor, id).await;
+        let answer = get(&mut supervisor.service(), &format!("/{id}/timeout")).await;
+        assert_eq!(answer, (StatusCode::OK, told.to_owned()), "{id}");
+    }
+    within(supervisor.shutdown()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn when_it_goes_the_next_one_is_attached() {
     let (scene, path) = scene();
     let supervisor = attaching(&scene, &path).await;

@@ -1,6 +1,9 @@
 //! The names that this host answers for, against DNS rebinding.
 
-use std::net::{IpAddr, SocketAddr};
+use std::{
+    net::{IpAddr, Ipv6Addr, SocketAddr},
+    str::FromStr,
+};
 
 use http::{HeaderMap, Uri, header};
 
@@ -9,19 +12,68 @@ use crate::problem::{Kind, Problem};
 /// The port of `http`, which browsers leave out.
 const DEFAULT_PORT: u16 = 80;
 
+/// A further name that a host answers for: `name` or `[v6]` with any port, `name:port` or `[v6]:port` with that one.
+///
+/// ```
+/// use toru_host_axum::HostName;
+/// assert!("toru.example:8443".parse::<HostName>().is_ok());
+/// assert!("https://toru.example/".parse::<HostName>().is_err());
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HostName {
+    /// As browsers write it.
+    text: String,
+    has_port: bool,
+}
+
+/// A text is no name that a client can ask for.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+#[error(
+    "a host is named as in a browser's address: `name`, `name:port`, `[v6]` or `[v6]:port`, without `http://`, path or `*`"
+)]
+pub struct HostNameError;
+
+impl FromStr for HostName {
+    type Err = HostNameError;
+
+    fn from_str(text: &str) -> Result<Self, HostNameError> {
+        let (name, port) = split(text).ok_or(HostNameError)?;
+        let name = match name.strip_prefix('[') {
+            Some(rest) => v6(rest).map(|address| format!("[{address}]")),
+            None => is_plain(name).then(|| name.to_ascii_lowercase()),
+        };
+        let name = name.ok_or(HostNameError)?;
+        match port {
+            Some(0) => Err(HostNameError),
+            Some(port) => Ok(Self { text: format!("{name}:{port}"), has_port: true }),
+            None => Ok(Self { text: name, has_port: false }),
+        }
+    }
+}
+
+/// The address before a closing bracket.
+fn v6(text: &str) -> Option<Ipv6Addr> {
+    text.strip_suffix(']')?.parse().ok()
+}
+
+/// Whether it is a name as browsers send it: names in other scripts come in Punycode, and `_` is in use.
+fn is_plain(name: &str) -> bool {
+    !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte))
+}
+
 /// The names that this host answers for: the address that a connection was made to, on loopback also `localhost`,
 /// `127.0.0.1` and `[::1]`, and the names that the operator added.
 ///
 /// A page of another site can make a browser send requests here under its own name, but under none of these.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct AllowedHosts {
-    added: Vec<String>,
+    added: Vec<HostName>,
 }
 
 impl AllowedHosts {
-    /// Adds `name` (any port) or `name:port`.
-    pub(crate) fn add(&mut self, host: &str) {
-        self.added.push(host.to_ascii_lowercase());
+    pub(crate) fn add(&mut self, host: HostName) {
+        self.added.push(host);
     }
 
     /// The authority of a request that came over a connection to `local`, if it is one of this host's.
@@ -44,12 +96,10 @@ impl AllowedHosts {
     }
 
     fn is_added(&self, authority: &str) -> bool {
-        let matches = |added: &str| {
-            let any_port = split(added).is_some_and(|(_, port)| port.is_none());
-            let candidate = if any_port { split(authority).map(|(name, _)| name) } else { Some(authority) };
-            candidate.is_some_and(|candidate| candidate.eq_ignore_ascii_case(added))
-        };
-        self.added.iter().any(|added| matches(added))
+        self.added.iter().any(|added| {
+            let asked = if added.has_port { Some(authority) } else { split(authority).map(|(name, _)| name) };
+            asked.is_some_and(|asked| asked.eq_ignore_ascii_case(&added.text))
+        })
     }
 }
 
@@ -89,7 +139,11 @@ fn split(authority: &str) -> Option<(&str, Option<u16>)> {
     let name_end = authority.rfind(']').map_or(0, |bracket| bracket + 1);
     match authority[name_end..].split_once(':') {
         None => Some((authority, None)),
-        Some((rest, port)) => Some((&authority[..name_end + rest.len()], Some(port.parse().ok()?))),
+        Some((rest, port)) => {
+            let is_number = port.bytes().all(|byte| byte.is_ascii_digit());
+            let port = port.parse().ok().filter(|_| is_number)?;
+            Some((&authority[..name_end + rest.len()], Some(port)))
+        }
     }
 }
 
@@ -99,7 +153,7 @@ mod tests {
 
     fn allowed(added: &[&str], local: &str, host: &str) -> bool {
         let mut hosts = AllowedHosts::default();
-        added.iter().for_each(|host| hosts.add(host));
+        added.iter().for_each(|host| hosts.add(host.parse().unwrap()));
         let headers = [(header::HOST, host.parse().unwrap())].into_iter().collect();
         hosts.check(&Uri::from_static("/"), &headers, local.parse().unwrap()).is_ok()
     }
@@ -118,6 +172,7 @@ mod tests {
             "",
             ":3000",
             "localhost:x",
+            "localhost:+3000",
         ] {
             assert!(!allowed(&[], "127.0.0.1:3000", host), "{host}");
         }
@@ -144,6 +199,38 @@ mod tests {
         assert!(allowed(&["toru.example:8443"], "10.0.0.1:3000", "toru.example:8443"));
         assert!(!allowed(&["toru.example:8443"], "10.0.0.1:3000", "toru.example"));
         assert!(!allowed(&["toru.example"], "10.0.0.1:3000", "eviltoru.example"));
+    }
+
+    #[test]
+    fn what_no_client_asks_for_is_no_name() {
+        for name in
+            ["toru.example", "Toru.example:8443", "my_host", "10.0.0.1:80", "[::1]", "[2001:db8::1]:8443"]
+        {
+            assert!(name.parse::<HostName>().is_ok(), "{name}");
+        }
+        for name in [
+            "",
+            ":80",
+            "https://toru.example",
+            "toru.example/",
+            "*.example",
+            "toru.example:abc",
+            "toru.example:",
+            "toru.example:0",
+            "toru.example:65536",
+            "toru.example:+80",
+            "toru.example:80:80",
+            "::1",
+            "[::1",
+            "[toru]",
+            "[::1]x",
+            "x[::1]",
+            "a b",
+            "a@b",
+            "tör.example",
+        ] {
+            assert!(name.parse::<HostName>().is_err(), "{name}");
+        }
     }
 
     #[test]

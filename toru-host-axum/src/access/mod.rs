@@ -12,6 +12,7 @@ use http::{HeaderMap, HeaderValue};
 use tokio::time::Instant;
 
 pub(crate) use authority::AllowedHosts;
+pub use authority::{HostName, HostNameError};
 pub(crate) use credentials::{SESSION_COOKIE, session_cookies, strip};
 pub(crate) use origin::check_origin;
 pub(crate) use proxy::{Forwarded, TrustedProxies};
@@ -72,22 +73,27 @@ impl Access {
         wrong_token()
     }
 
-    /// Opens a session for who has shown the right token: its cookie, which a browser that came by TLS never sends without.
-    pub(crate) fn open_session(&self, is_https: bool) -> Result<HeaderValue, Problem> {
+    /// Opens a session for who has shown the right token: its cookie, which a browser sends below this prefix only, and if it came by TLS
+    /// never without.
+    pub(crate) fn open_session(&self, prefix: &str, is_https: bool) -> Result<HeaderValue, Problem> {
         let id = self.sessions.open().map_err(|error| {
             tracing::error!(%error, "the system gave no random bytes for a session");
             Problem::new(Kind::Internal, "No session could be opened; the host's log says why.")
         })?;
         let secure = if is_https { "; Secure" } else { "" };
-        let cookie = format!("{SESSION_COOKIE}={}; HttpOnly; SameSite=Strict; Path=/{secure}", id.to_text());
-        Ok(cookie.parse().expect("base64 and attributes are a header's value"))
+        Ok(cookie(&id.to_text(), prefix, secure))
     }
 
     /// Ends the sessions that these headers name: a cookie that makes the browser forget them.
-    pub(crate) fn close_sessions(&self, headers: &HeaderMap) -> HeaderValue {
+    pub(crate) fn close_sessions(&self, prefix: &str, headers: &HeaderMap) -> HeaderValue {
         session_cookies(headers).for_each(|value| self.sessions.close_cookie(value));
-        HeaderValue::from_static("toru_session=; HttpOnly; SameSite=Strict; Path=/; Max-Age=0")
+        cookie("", prefix, "; Max-Age=0")
     }
+}
+
+fn cookie(value: &str, prefix: &str, more: &str) -> HeaderValue {
+    let cookie = format!("{SESSION_COOKIE}={value}; HttpOnly; SameSite=Strict; Path={prefix}/{more}");
+    cookie.parse().expect("base64, a prefix that came in a header, and attributes are a header's value")
 }
 
 fn credentials_required() -> Problem {

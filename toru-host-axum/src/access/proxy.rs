@@ -163,7 +163,8 @@ fn last<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Result<Option<&'h str>
 
 /// Whether it is a path that can stand before every other: in its normal form, and nothing but a path (RFC 3986, 3.3).
 fn is_prefix(prefix: &str) -> bool {
-    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:@%".contains(&byte);
+    // But `;`, which would end the path of a cookie.
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,=:@%".contains(&byte);
     prefix.len() <= MAX_PREFIX
         && prefix.strip_prefix('/').is_some_and(|path| {
             path.split('/')
@@ -272,6 +273,7 @@ mod tests {
             ("x-forwarded-prefix", "/a/../b"),
             ("x-forwarded-prefix", "/a\\b"),
             ("x-forwarded-prefix", "/a?b"),
+            ("x-forwarded-prefix", "/a;b"),
             ("x-forwarded-prefix", "/\"><script>"),
         ] {
             assert_eq!(read(&[(name, value)]).unwrap_err(), 400, "{name}: {value}");

@@ -7,7 +7,6 @@ use axum::{
     extract::{FromRequest, Request, State},
 };
 use bytes::Bytes;
-use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::time::timeout;
@@ -17,6 +16,7 @@ use super::Plugin;
 use crate::{
     app::{App, Shared},
     problem::{Kind, Problem},
+    upload,
 };
 
 /// A value of 512 KiB in which JSON escapes every byte as `\u0000`, a key, and the rest.
@@ -59,20 +59,10 @@ impl FromRequest<Arc<App>> for Call {
     type Rejection = Problem;
 
     async fn from_request(request: Request, app: &Arc<App>) -> Result<Self, Problem> {
-        let body = Limited::new(request.into_body(), MAX_BODY).collect();
-        let collected = timeout(app.body_timeout, body).await.map_err(|_| {
-            Problem::new(Kind::RequestTimeout, "The rest of the body did not come; send it without pauses.")
-        })?;
-        let body = collected.map_err(|error| {
-            if error.is::<LengthLimitError>() {
-                return Problem::new(
-                    Kind::TooLarge,
-                    format!("A call has at most {MAX_BODY} bytes, its value 524288."),
-                );
-            }
-            Problem::new(Kind::BadRequest, "The body could not be read to its end.")
-        })?;
-        parse(&body.to_bytes()).map(Self)
+        let body = upload::collect(request.into_body(), MAX_BODY, app.body_timeout, || {
+            format!("A call has at most {MAX_BODY} bytes, its value 524288.")
+        });
+        parse(&body.await?).map(Self)
     }
 }
 

@@ -2,9 +2,11 @@
 
 mod html;
 
+use std::sync::Arc;
+
 use axum::{
     Extension, Form,
-    extract::{State, rejection::FormRejection},
+    extract::{FromRequest, Request, State},
     response::{Html, IntoResponse, Response},
 };
 use http::{HeaderMap, HeaderValue, StatusCode, header};
@@ -13,9 +15,13 @@ use serde::Deserialize;
 use crate::{
     access::{Access, Forwarded},
     api::Checked,
-    app::Shared,
+    app::{App, Shared},
     problem::{Kind, Problem},
+    upload,
 };
+
+/// The longest token, each character of it percent-encoded, and the field's name.
+const MAX_FORM: usize = 4 << 10;
 
 /// How a browser sees this host, through the proxy before it.
 #[derive(Debug, Clone, Default)]
@@ -61,20 +67,45 @@ pub(crate) async fn login_by_link(
     }
 }
 
-/// `POST /login`, the form of the page that says how to enter.
+/// The form of the page that says how to enter. Anyone may send one.
+pub(crate) struct LoginForm(Login);
+
+impl FromRequest<Arc<App>> for LoginForm {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, app: &Arc<App>) -> Result<Self, Problem> {
+        let (parts, body) = request.into_parts();
+        let too_large = || format!("A login has at most {MAX_FORM} bytes.");
+        let body = upload::collect(body, MAX_FORM, app.body_timeout, too_large).await?;
+        match Form::from_request(Request::from_parts(parts, body.into()), app).await {
+            Ok(Form(login)) => Ok(Self(login)),
+            Err(_) => Err(no_token_field()),
+        }
+    }
+}
+
+fn no_token_field() -> Problem {
+    Problem::new(Kind::BadRequest, "A login is a form with the field `token`.")
+}
+
+/// `POST /login`
 pub(crate) async fn login_by_form(
     State(app): Shared,
     Extension(entrance): Extension<Entrance>,
-    form: Result<Form<Login>, FormRejection>,
+    LoginForm(login): LoginForm,
 ) -> Response {
-    match form {
-        Ok(Form(Login { token: Some(token) })) => enter(&app.access, &entrance, token.trim()).await,
-        _ => Problem::new(Kind::BadRequest, "A login is a form with the field `token`.").into_response(),
+    match login.token {
+        Some(token) => enter(&app.access, &entrance, token.trim()).await,
+        None => no_token_field().into_response(),
     }
 }
 
 async fn enter(access: &Access, entrance: &Entrance, token: &str) -> Response {
-    match access.try_token(token.as_bytes()).await.and_then(|()| access.open_session(entrance.is_https)) {
+    match access
+        .try_token(token.as_bytes())
+        .await
+        .and_then(|()| access.open_session(&entrance.prefix, entrance.is_https))
+    {
         Ok(cookie) => see_other(entrance, cookie),
         Err(problem) if problem.is_about_a_wrong_token() => how_to_enter(entrance, problem),
         Err(problem) => problem.into_response(),
@@ -87,7 +118,7 @@ pub(crate) async fn logout(
     Extension(entrance): Extension<Entrance>,
     headers: HeaderMap,
 ) -> Response {
-    see_other(&entrance, app.access.close_sessions(&headers))
+    see_other(&entrance, app.access.close_sessions(&entrance.prefix, &headers))
 }
 
 fn see_other(entrance: &Entrance, cookie: HeaderValue) -> Response {

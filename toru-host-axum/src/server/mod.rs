@@ -12,7 +12,14 @@ mod listen;
 mod places;
 mod threads;
 
-use std::{future::Future, io, net::SocketAddr, num::NonZeroUsize, pin::pin, sync::Arc};
+use std::{
+    future::Future,
+    io,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    num::NonZeroUsize,
+    pin::pin,
+    sync::Arc,
+};
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use tokio::{
@@ -22,12 +29,12 @@ use tokio::{
 use toru_core::{MAX_LANES, PluginService, PluginSupervisor, http::Identity};
 
 use crate::{
-    access::{Access, AdminToken, AllowedHosts, ProxyNetwork, SESSION_COOKIE, TrustedProxies},
+    access::{Access, AdminToken, AllowedHosts, HostName, ProxyNetwork, SESSION_COOKIE, TrustedProxies},
     app::{self, App},
     front::Front,
     limits::Limits,
 };
-use acceptor::{Acceptor, Stage};
+use acceptor::{Acceptor, Course, Stage};
 use places::Places;
 use threads::ServingThread;
 
@@ -66,9 +73,9 @@ fn explain(error: &io::Error) -> String {
 }
 
 impl ServerBuilder {
-    /// Answers for one more name: `name` with any port, or `name:port`. Without it a host answers for the address that
+    /// Answers for one more name. Without it a host answers for the address that
     /// it is reached at, and on loopback for `localhost`, `127.0.0.1` and `[::1]`; for other names it answers 421.
-    pub fn allow_host(mut self, host: &str) -> Self {
+    pub fn allow_host(mut self, host: HostName) -> Self {
         self.allowed_hosts.add(host);
         self
     }
@@ -169,11 +176,12 @@ enum Serving {
 }
 
 impl Serving {
-    async fn run(self, stage: watch::Receiver<Stage>) {
+    async fn run(self, course: Course) {
         match self {
-            Self::Here(acceptor) => acceptor.run(stage).await,
+            Self::Here(acceptor) => acceptor.run(course).await,
             Self::OnThreads(threads) => {
-                let all: Vec<_> = threads.into_iter().map(|thread| thread.begin(stage.clone())).collect();
+                let all: Vec<_> = threads.into_iter().map(|thread| thread.begin(course.clone())).collect();
+                drop(course);
                 for ended in all {
                     if ended.await.is_err() {
                         tracing::error!("a thread that serves has failed, which is a bug of Toru");
@@ -206,26 +214,48 @@ impl Server {
         }
     }
 
-    /// Where it listens, with the port that it was given.
+    /// Where it listens, with the port that it was given. For clients there is [`base_url`](Self::base_url).
     #[must_use]
     pub fn local_addr(&self) -> SocketAddr {
         self.local
+    }
+
+    /// The address by which a program on this machine reaches it, without a slash at its end: where it listens on all addresses (`0.0.0.0`, `[::]`),
+    /// which are no name of a host, the one of loopback.
+    #[must_use]
+    pub fn base_url(&self) -> String {
+        let ip = match self.local.ip() {
+            IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+            IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+            ip => ip,
+        };
+        format!("http://{}", SocketAddr::new(ip, self.local.port()))
     }
 
     /// The link by which a browser enters. It holds the admin token: show it to the operator only.
     #[must_use]
     pub fn login_url(&self) -> String {
         let token = utf8_percent_encode(self.app.access.token().reveal(), RESERVED);
-        format!("http://{}/login?token={token}", self.local)
+        format!("{}/login?token={token}", self.base_url())
     }
 
-    /// Serves until `shutdown` resolves, then accepts no more, lets open requests finish for [`Limits::drain`], cuts
+    /// Serves until `shutdown` resolves, then accepts no more, lets open requests and upgraded connections finish for [`Limits::drain`], cuts
     /// what is left, and resolves. Idle connections close at once. Does not stop the supervisor.
     ///
     /// Dropping the future cuts all connections.
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
+        self.run_then(shutdown, async {}).await;
+    }
+
+    /// As [`run`](Self::run), and awaits `last` too, from when no request is open any more, or the drain is over. Upgraded connections may still be open
+    /// then: so with [`PluginSupervisor::shutdown`] as `last` the plugins are told while they can still close theirs in order, and an open WebSocket
+    /// does not hold the end for the whole drain.
+    ///
+    /// Dropping the future cuts all connections.
+    pub async fn run_then(self, shutdown: impl Future<Output = ()>, last: impl Future<Output = ()>) {
         let (stage, staged) = watch::channel(Stage::Serving);
-        let mut served = pin!(self.serving.run(staged));
+        let (requests, open) = watch::channel(());
+        let mut served = pin!(self.serving.run(Course { stage: staged, requests: open }));
         self.app.set_accepts(true);
         let ended = tokio::select! {
             () = shutdown => false,
@@ -233,8 +263,14 @@ impl Server {
         };
         self.app.set_accepts(false);
         stage.send_replace(Stage::Draining);
-        if !ended {
-            served.await;
+        let last = async {
+            requests.closed().await;
+            last.await;
+        };
+        if ended {
+            last.await;
+        } else {
+            tokio::join!(served, last);
         }
     }
 }

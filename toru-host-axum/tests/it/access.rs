@@ -2,9 +2,13 @@
 
 use std::sync::Arc;
 
-use http::{Method, header};
-use tokio::task::JoinSet;
-use toru_host_axum::Limits;
+use http::{Method, Uri, header};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    task::JoinSet,
+};
+use toru_host_axum::{AdminToken, Limits, Server};
 
 use crate::host::{Answer, TOKEN, TestHost, within};
 
@@ -118,6 +122,27 @@ async fn a_session_changes_nothing_without_its_own_origin() {
         [(header::COOKIE, &*cookie), (header::UPGRADE, "websocket"), (header::CONNECTION, "upgrade")];
     let answer = with_headers(&host, &Method::GET, "/api/plugins/route/tell/", &upgrade).await;
     answer.assert_problem(403, "foreign-origin");
+    host.stop().await;
+}
+
+#[tokio::test]
+async fn the_login_link_opens_a_host_on_all_addresses() {
+    let host = TestHost::empty(Limits::default()).await;
+    for all in ["0.0.0.0:0", "[::]:0"] {
+        let builder = Server::builder(host.supervisor.clone(), AdminToken::new(TOKEN).unwrap());
+        let server = builder.bind(all).await.unwrap();
+        let link: Uri = server.login_url().parse().unwrap();
+        let served = tokio::spawn(server.run(std::future::pending()));
+        let name = link.authority().unwrap().as_str();
+        let mut stream = TcpStream::connect(name).await.unwrap();
+        let path = link.path_and_query().unwrap();
+        let request = format!("GET {path} HTTP/1.1\r\nhost: {name}\r\nconnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        within(stream.read_to_string(&mut answer)).await.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 303 "), "{link}: {answer}");
+        served.abort();
+    }
     host.stop().await;
 }
 

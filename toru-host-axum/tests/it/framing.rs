@@ -184,3 +184,19 @@ async fn bytes_behind_an_upgrade_that_is_not_taken_are_no_request() {
     assert_eq!(seen(&host).await, 4);
     host.stop().await;
 }
+
+#[tokio::test]
+async fn an_upgrade_with_a_body_declines_no_offer_behind_it() {
+    let host = TestHost::with_plugin().await;
+    let message = [
+        post!("connection: upgrade\r\nupgrade: other\r\ncontent-length: 5\r\n", "hello"),
+        "GET /api/plugins/route/tell HTTP/1.1\r\n{host}connection: upgrade\r\nupgrade: other\r\n\r\n",
+        "GET /api/plugins/route/tell/smuggled HTTP/1.1\n{host}\r\n",
+    ]
+    .concat();
+    let answers = exchange(&host, &message).await;
+    assert_eq!(answers.matches("HTTP/1.1 200 OK").count(), 2, "{answers}");
+    assert_eq!(answers.matches("HTTP/1.1 ").count(), 2, "{answers}");
+    assert_eq!(seen(&host).await, 3);
+    host.stop().await;
+}

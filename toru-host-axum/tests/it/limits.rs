@@ -80,12 +80,40 @@ async fn a_body_that_does_not_come_is_408() {
     host.stop().await;
 }
 
+/// The head of a login whose form has this length.
+fn login_head(host: &TestHost, length: usize) -> String {
+    format!(
+        "POST /login HTTP/1.1\r\nhost: {}\r\ncontent-type: application/x-www-form-urlencoded\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n",
+        host.address
+    )
+}
+
+#[tokio::test]
+async fn a_login_whose_form_does_not_come_is_408() {
+    let mut limits = Limits::default();
+    limits.body_timeout = Duration::from_millis(50);
+    let host = TestHost::empty(limits).await;
+    let begun = format!("{}token=", login_head(&host, 9));
+    assert_eq!(status(&host.exchange(begun).await), "408");
+    host.stop().await;
+}
+
+#[tokio::test]
+async fn a_login_past_4_kib_is_413() {
+    let host = TestHost::empty(Limits::default()).await;
+    for (length, expected) in [(4 << 10, "401"), ((4 << 10) + 1, "413")] {
+        let form = format!("token={}", "x".repeat(length - "token=".len()));
+        assert_eq!(status(&host.exchange(login_head(&host, length) + &form).await), expected);
+    }
+    host.stop().await;
+}
+
 /// Opens connections that have been admitted: each has answered once and stays open.
 pub(crate) async fn open(host: &TestHost, count: usize) -> Vec<TcpStream> {
     let mut open = Vec::new();
     for _ in 0..count {
         let mut stream = TcpStream::connect(host.address).await.unwrap();
-        assert_eq!(ask(&mut stream, host, "/healthz").await, "200");
+        assert_eq!(ask(&mut stream, host, "/api/plugins").await, "200");
         open.push(stream);
     }
     open
@@ -128,8 +156,32 @@ async fn a_reserved_connection_closes_after_an_answer_to_a_stranger() {
     limits.connections = 2;
     limits.reserved_connections = 2;
     let host = TestHost::empty(limits).await;
-    let answer = host.exchange(format!("GET / HTTP/1.1\r\nhost: {}\r\n\r\n", host.address)).await;
-    assert_eq!(status(&answer), "401");
+    let own = host.address.to_string();
+    for (target, name, expected) in [
+        ("GET /", &*own, "401"),
+        ("GET /healthz", &own, "200"),
+        ("GET /style.css", &own, "200"),
+        ("GET /login", &own, "200"),
+        ("POST /healthz", &own, "405"),
+        ("GET /healthz", "elsewhere", "421"),
+        ("CONNECT elsewhere:1", "elsewhere:1", "501"),
+    ] {
+        let answer = host.exchange(format!("{target} HTTP/1.1\r\nhost: {name}\r\n\r\n")).await;
+        assert_eq!(status(&answer), expected, "{target}");
+        assert!(answer.contains("connection: close"), "{target}: {answer}");
+    }
+    host.stop().await;
+}
+
+#[tokio::test]
+async fn a_client_that_takes_nothing_of_the_hosts_own_answers_is_cut() {
+    let mut limits = Limits::default();
+    limits.send_timeout = Duration::from_millis(50);
+    let host = TestHost::empty(limits).await;
+    let mut stream = TcpStream::connect(host.address).await.unwrap();
+    let requests = format!("GET /style.css HTTP/1.1\r\nhost: {}\r\n\r\n", host.address).repeat(100);
+    let asks = async { while stream.write_all(requests.as_bytes()).await.is_ok() {} };
+    within(asks).await;
     host.stop().await;
 }
 

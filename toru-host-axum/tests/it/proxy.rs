@@ -1,6 +1,6 @@
 //! What a proxy in front may say of its client, and what everyone else may not.
 
-use http::{Method, Request, header};
+use http::{HeaderValue, Method, Request, header};
 use serde_json::Value;
 use toru_host_axum::Limits;
 
@@ -76,11 +76,11 @@ async fn the_hosts_own_pages_lie_below_the_prefix_of_a_trusted_proxy() {
     let login = forwarded(host.anonymous(Method::GET, &format!("/login?token={TOKEN}")));
     let login = host.send(login).await;
     assert_eq!((login.status.as_u16(), login.header("location")), (303, "/tools/"));
-    assert!(login.header("set-cookie").ends_with("; Path=/; Secure"), "{login:?}");
-    let session = login.header("set-cookie").split(';').next().unwrap().parse().unwrap();
+    assert!(login.header("set-cookie").ends_with("; Path=/tools/; Secure"), "{login:?}");
+    let session: HeaderValue = login.header("set-cookie").split(';').next().unwrap().parse().unwrap();
 
     let mut page = forwarded(host.anonymous(Method::GET, "/"));
-    page.headers_mut().insert(header::COOKIE, session);
+    page.headers_mut().insert(header::COOKIE, session.clone());
     let page = host.send(page).await;
     for link in ["\"/tools/style.css\"", "\"/tools/logout\"", "\"/tools/api/plugins/route/tell/\""] {
         assert!(page.text().contains(link), "{link}: {}", page.text());
@@ -88,6 +88,12 @@ async fn the_hosts_own_pages_lie_below_the_prefix_of_a_trusted_proxy() {
     let mut stranger = forwarded(host.anonymous(Method::GET, "/"));
     stranger.headers_mut().insert(header::ACCEPT, "text/html".parse().unwrap());
     assert!(host.send(stranger).await.text().contains("action=\"/tools/login\""));
+
+    let mut logout = forwarded(host.anonymous(Method::POST, "/logout"));
+    logout.headers_mut().insert(header::COOKIE, session);
+    logout.headers_mut().insert(header::ORIGIN, "https://toru.example".parse().unwrap());
+    let logout = host.send(logout).await;
+    assert!(logout.header("set-cookie").ends_with("; Path=/tools/; Max-Age=0"), "{logout:?}");
     host.stop().await;
 }
 

@@ -302,8 +302,8 @@ async fn after_the_drain_tunnels_are_cut() {
     let mut raw = app.upgrade("/raw", b"").await;
     assert_eq!(raw.read(6).await, b"hello ");
     drop(stop);
-    // A reset is an end, too.
-    assert!(raw.rest().await.unwrap_or_default().is_empty());
+    let error = raw.rest().await.unwrap_err();
+    assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset, "no end that looks whole");
     within(served).await.unwrap();
 }
 

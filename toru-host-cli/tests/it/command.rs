@@ -119,6 +119,14 @@ impl Running {
         Self { child, stdout, stderr }
     }
 
+    /// As `start`, with nobody who reads stderr.
+    pub(crate) fn start_unheard(mut command: Command) -> Self {
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let stdout = lines(child.stdout.take().unwrap());
+        drop(child.stderr.take());
+        Self { child, stdout, stderr: channel().1 }
+    }
+
     pub(crate) fn next_stdout(&self) -> String {
         self.stdout.recv_timeout(HANG).expect("no line on stdout")
     }

@@ -74,6 +74,24 @@ fn where_nobody_reads_along_the_token_is_not_printed() {
 }
 
 #[test]
+fn a_closed_stderr_changes_nothing() {
+    let place = Place::new();
+    place.plugin("plugins/hello", "well", "");
+    let mut command = place.toru();
+    command
+        .args(["serve", "--listen", "127.0.0.1:0"])
+        .env("TORU_ADMIN_TOKEN", "short")
+        .env("TORU_LOG", "debug");
+    let running = Running::start_unheard(command);
+    let address = running.next_stdout().strip_prefix("listening on http://").unwrap().to_owned();
+    assert!(get(&address, "/api/plugins/route/hello/", "short").starts_with("HTTP/1.1 200 OK"));
+    let events = get(&address, "/api/plugins/hello/events", "short");
+    assert!(events.contains("started"), "the task that stores events lives: {events}");
+    running.signal("-TERM");
+    assert_eq!(running.end().0.code(), Some(0));
+}
+
+#[test]
 fn a_second_signal_ends_at_once() {
     let place = Place::new();
     let (running, address) = serve(&place, &[]);
@@ -91,6 +109,20 @@ fn a_second_signal_ends_at_once() {
     running.stderr_until("a second signal ends at once");
     running.signal("-TERM");
     assert_eq!(running.end().0.code(), Some(130));
+}
+
+#[test]
+fn a_host_on_all_addresses_tells_one_that_it_answers_for() {
+    let place = Place::new();
+    for all in ["0.0.0.0:0", "[::]:0"] {
+        let mut command = place.toru();
+        command.args(["serve", "--listen", all]).env("TORU_ADMIN_TOKEN", "a-token-of-the-operator");
+        let running = Running::start(command);
+        let address = running.next_stdout().strip_prefix("listening on http://").unwrap().to_owned();
+        running.stderr_until(&format!("warning: {}", all.trim_end_matches('0')));
+        let answer = get(&address, "/api/plugins", "a-token-of-the-operator");
+        assert!(answer.starts_with("HTTP/1.1 200 OK"), "{all}: {answer}");
+    }
 }
 
 #[test]

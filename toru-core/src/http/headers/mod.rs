@@ -34,14 +34,15 @@ pub(super) fn names(headers: &HeaderMap, list: HeaderName, word: &str) -> bool {
     elements.map(<[u8]>::trim_ascii).any(|element| element.eq_ignore_ascii_case(word.as_bytes()))
 }
 
-/// The fields that `connection` names and that it is not itself enough to know of: they belong to this connection too.
+/// The fields that `connection` names and that it is not itself enough to know of: they belong to this connection too. Not `host`, which
+/// is of the request, whatever a client says: what is asked for would be lost.
 fn named_by_connection(headers: &HeaderMap) -> Vec<HeaderName> {
     let mut named = Vec::new();
     for value in headers.get_all(header::CONNECTION) {
         for token in value.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii) {
             // Something that is no token names no field.
             let Ok(name) = HeaderName::from_bytes(token) else { continue };
-            if !matches!(name.as_str(), "close") && !is_hop_by_hop(name.as_str()) {
+            if !matches!(name.as_str(), "close" | "host") && !is_hop_by_hop(name.as_str()) {
                 named.push(name);
             }
         }

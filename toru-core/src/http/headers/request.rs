@@ -27,7 +27,8 @@ pub(in crate::http) struct Context<'a> {
     pub(in crate::http) identity: Option<&'a Identity>,
     /// The path under which the plugin is mounted.
     pub(in crate::http) prefix: HeaderValue,
-    pub(in crate::http) timeout_ms: &'a HeaderValue,
+    /// How long the answer's head is waited for, if a timer runs.
+    pub(in crate::http) timeout_ms: Option<&'a HeaderValue>,
     pub(in crate::http) ids: &'a RequestIds,
     pub(in crate::http) host_cookies: &'a [Box<str>],
 }
@@ -57,7 +58,9 @@ pub(in crate::http) fn prepare(headers: &mut HeaderMap, context: &Context<'_>) -
         headers.insert(X_TORU_USER, identity.user.clone());
         headers.insert(X_TORU_ROLES, identity.roles.clone());
     }
-    headers.insert(X_TORU_TIMEOUT_MS, context.timeout_ms.clone());
+    if let Some(timeout_ms) = context.timeout_ms {
+        headers.insert(X_TORU_TIMEOUT_MS, timeout_ms.clone());
+    }
     set_trace(headers, context.ids);
     Ok(())
 }
@@ -154,7 +157,7 @@ mod tests {
             caller: Some(&caller),
             identity,
             prefix: HeaderValue::from_static("/mount/r"),
-            timeout_ms: &HeaderValue::from_static("30000"),
+            timeout_ms: Some(&HeaderValue::from_static("30000")),
             ids: &RequestIds::new(),
             host_cookies: &["toru_session".into()],
         };
@@ -232,11 +235,17 @@ mod tests {
 
     #[test]
     fn a_connection_field_cannot_remove_what_the_host_sets() {
-        let headers =
-            prepared(&[("connection", "x-forwarded-for, x-toru-request-id, traceparent"), ("host", "h")]);
+        let headers = prepared(&[
+            ("connection", "x-forwarded-for, x-toru-request-id, traceparent, Host"),
+            ("host", "h"),
+        ]);
         for name in ["x-forwarded-for", "x-toru-request-id", "traceparent"] {
             assert!(headers.contains_key(name), "{name}");
         }
+        assert_eq!(
+            (&headers["host"], &headers["x-forwarded-host"]),
+            (&"h".parse().unwrap(), &"h".parse().unwrap())
+        );
     }
 
     #[test]

@@ -72,6 +72,7 @@ impl Scene {
             id: "neighbour".into(),
             route: "/neighbour".into(),
             raw_paths: false,
+            is_timed: true,
             max_in_flight: 1,
             queue_len: 1,
             queue_wait: Duration::from_secs(1),

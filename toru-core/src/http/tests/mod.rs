@@ -6,6 +6,7 @@ mod bodies;
 mod link;
 mod requests;
 mod upgrades;
+mod upgrades_hyper;
 mod v1;
 mod v1_rules;
 
@@ -46,6 +47,7 @@ impl Rig {
             id: PLUGIN.into(),
             route: ROUTE.into(),
             raw_paths: false,
+            is_timed: true,
             max_in_flight: host.config.max_in_flight,
             queue_len: host.config.queue_len,
             queue_wait: host.config.queue_wait,
