@@ -2,12 +2,7 @@
 
 import asyncio
 import os
-import pathlib
-import signal
 import socket
-import subprocess
-import sys
-import tempfile
 import unittest
 from unittest import mock
 
@@ -15,7 +10,6 @@ from test_connection import INIT, request
 from test_vectors import meaning_of
 from toru import KvError, Refused, Response, driver, frames, messages
 
-FOLDER = pathlib.Path(__file__).parent
 WINDOW = frames.DEFAULTS["window"]
 HANG_GUARD = 30  # seconds; nothing is measured by it
 
@@ -334,10 +328,28 @@ class Life(LinkTest):
         await host.hear_all("response", None)
         self.assertTrue(await host.driver.ended)
 
+    async def test_an_endless_answer_ends_when_it_is_told_of_the_shutdown(self):
+        async def handler(request, plugin):
+            async def body():
+                yield b"one"
+                await plugin.shutting_down()
+                yield b"last"
+
+            return Response(200, {}, body())
+
+        host = await self.meet(handler)
+        await host.write(request(1))
+        await host.hear_all("response", "data")
+        await host.say("lifecycle", {"action": "shutdown", "grace_ms": 5_000})
+        heard = await host.hear_all("data", "data", None)
+        self.assertEqual([(frame["bytes"], frame["end"]) for frame in heard[:2]], [(b"last", False), (b"", True)])
+        self.assertTrue(await host.driver.ended)
+
     async def test_a_lost_link_is_no_good_end(self):
         host = await self.meet()
         host.link.close()
         self.assertFalse(await host.driver.ended)
+        await host.driver.plugin.shutting_down()
 
     async def test_a_ping_says_how_the_plugin_is(self):
         host = await self.meet()
@@ -345,84 +357,6 @@ class Life(LinkTest):
         await host.say("lifecycle", {"action": "ping"})
         heard = (await host.hear_all("pong"))[0]
         self.assertEqual((heard["status"], heard["detail"]), ("degraded", "the disk is slow"))
-
-
-class Process(unittest.IsolatedAsyncioTestCase):
-    """main.py as the host starts it: in a group of its own, with a socket that it inherits."""
-
-    async def start(self):
-        own, others = socket.socketpair()
-        process = subprocess.Popen(
-            [sys.executable, "main.py"],
-            cwd=FOLDER,
-            env={**os.environ, "TORU_PLUGIN_FD": str(others.fileno())},
-            pass_fds=[others.fileno()],
-            start_new_session=True,
-            stderr=subprocess.DEVNULL,
-        )
-        self.addCleanup(process.wait)
-        self.addCleanup(process.kill)
-        self.addCleanup(own.close)
-        others.close()
-        own.setblocking(False)
-        host = Host(own)
-        await host.say("lifecycle", INIT)
-        await host.hear_all("ready")
-        return host, process
-
-    async def listening(self, **more):
-        """main.py that listens on a path; its process, and the end of a host that has connected and shaken hands."""
-        folder = tempfile.TemporaryDirectory()
-        self.addCleanup(folder.cleanup)
-        path = os.path.join(folder.name, "plugin.sock")
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("TORU_")}
-        process = subprocess.Popen(
-            [sys.executable, "main.py"],
-            cwd=FOLDER,
-            env={**environment, **more, "TORU_PLUGIN_SOCKET": path},
-            start_new_session=True,
-            stderr=subprocess.PIPE,
-        )
-        self.addCleanup(process.stderr.close)
-        self.addCleanup(process.wait)
-        self.addCleanup(process.kill)
-        own = socket.socket(socket.AF_UNIX)
-        self.addCleanup(own.close)
-        async with asyncio.timeout(HANG_GUARD):
-            while own.connect_ex(path) != 0:
-                await asyncio.sleep(0.001)  # as a host does
-        own.setblocking(False)
-        host = Host(own)
-        await host.say("lifecycle", INIT)
-        await host.hear_all("ready")
-        return host, process
-
-    async def test_a_plugin_by_path_shakes_hands_and_dies_with_its_host(self):
-        host, process = await self.listening(TORU_INSTANCE_ID="2f6")
-        host.link.close()
-        self.assertEqual(process.wait(HANG_GUARD), -signal.SIGKILL)
-
-    async def test_a_plugin_that_is_attached_by_hand_ends_well_and_kills_nothing(self):
-        host, process = await self.listening()
-        host.link.close()
-        self.assertEqual(process.wait(HANG_GUARD), 0)
-        self.assertIn(b"waiting for a host to attach", process.stderr.read())
-
-    async def test_shutdown_exits_with_0(self):
-        host, process = await self.start()
-        await host.say("lifecycle", {"action": "shutdown"})
-        await host.hear_all(None)
-        self.assertEqual(process.wait(HANG_GUARD), 0)
-
-    async def test_the_end_of_the_life_line_kills_the_group(self):
-        host, process = await self.start()
-        host.link.close()
-        self.assertEqual(process.wait(HANG_GUARD), -signal.SIGKILL)
-
-    async def test_a_broken_protocol_ends_the_plugin(self):
-        host, process = await self.start()
-        await host.write(bytes(4))
-        self.assertEqual(process.wait(HANG_GUARD), -signal.SIGKILL)
 
 
 if __name__ == "__main__":

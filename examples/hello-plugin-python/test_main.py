@@ -29,6 +29,11 @@ class Paths(LinkTest):
         self.assertEqual((await self.ask("/download?bytes=1048577"))[0], 400)
         self.assertEqual((await self.ask("/download"))[0], 400)
 
+    async def test_a_number_of_thousands_of_digits_is_the_clients_fault(self):
+        digits = "1" * 5_000
+        for path in ("/download?bytes=", "/wait?ms=", "/events?n=", "/events?n=1&ms="):
+            self.assertEqual((await self.ask(path + digits))[0], 400, path)
+
     async def test_an_upload_is_counted(self):
         self.assertEqual(await self.ask("/count", b"12345", b"678"), (200, b"8"))
 

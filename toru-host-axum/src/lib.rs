@@ -21,8 +21,7 @@
 //! let server = Server::builder(supervisor.clone(), token).bind("127.0.0.1:0").await?;
 //! supervisor.initialize().await?;
 //! println!("listening on http://{}", server.local_addr());
-//! server.run(async { /* until this resolves */ }).await;
-//! supervisor.shutdown().await;
+//! server.run_then(async { /* until this resolves */ }, supervisor.shutdown()).await;
 //! # Ok(())
 //! # }
 //! ```

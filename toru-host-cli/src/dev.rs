@@ -78,17 +78,12 @@ async fn announce(announcement: Announcement, sources: Vec<Source>, attached: Ve
         let attach = attached.iter().find(|attach| attach.id == id);
         let by_hand =
             attach.map(|attach| ByHand { attach: attach.clone(), line: attach.how_to_start(source) });
-        if let Some(by_hand) = &by_hand {
-            if announcement.supervisor.status(id).is_some_and(|status| status.enabled) {
-                tell(&by_hand.line);
-            }
+        let is_enabled = announcement.supervisor.status(id).is_some_and(|status| status.enabled);
+        if let Some(by_hand) = by_hand.as_ref().filter(|_| is_enabled) {
+            tell(&by_hand.line);
         }
-        let followed_one = Followed {
-            supervisor: announcement.supervisor.clone(),
-            base: announcement.base.clone(),
-            by_hand,
-        };
-        followed.spawn(followed_one.follow(id.to_owned()));
+        let (supervisor, base) = (announcement.supervisor.clone(), announcement.base.clone());
+        followed.spawn(Followed { supervisor, base, by_hand }.follow(id.to_owned()));
     }
     while followed.join_next().await.is_some() {}
 }

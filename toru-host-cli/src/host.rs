@@ -79,17 +79,17 @@ impl Host {
         let life = async {
             self.supervisor.initialize().await.map_err(Failure::new)?;
             say(format_args!("listening on {}", announcement.base));
-            let served = server.run(async {
+            let stopped = async {
                 // An error means that the sender is gone, which is a reason to stop as well.
                 let _ = stop.await;
-            });
+            };
+            let served = server.run_then(stopped, self.supervisor.shutdown());
             let announced = announce(announcement);
             tokio::pin!(served);
             tokio::select! {
                 () = &mut served => {}
                 () = announced => served.await,
             }
-            self.supervisor.shutdown().await;
             Ok(())
         };
         let two_signals = async {

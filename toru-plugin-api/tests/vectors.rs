@@ -8,6 +8,8 @@
 mod expand;
 #[path = "vectors/meaning.rs"]
 mod meaning;
+#[path = "vectors/trace.rs"]
+mod trace;
 #[path = "vectors/traces.rs"]
 mod traces;
 

@@ -5,6 +5,10 @@ mod pair;
 
 use bytes::Bytes;
 use pair::{Pair, browsers_head};
+use toru_plugin_api::{
+    HttpRequest, HttpResponse, PluginContext, PluginMetadata, PluginResult, ToruPlugin, async_trait,
+    testing::TestHost,
+};
 
 /// Until all buffers have their size and the window its largest.
 const WARM_UP: usize = 1_000;
@@ -40,4 +44,34 @@ fn a_browsers_request_and_its_answer_allocate_four_times_each_at_most() {
         let allocations = allocation_counter::measure(exchange).count_total;
         assert!(allocations <= 4 * MESSAGES as u64, "{allocations} with {features:?}");
     }
+}
+
+/// Answers without a look at the request.
+struct Hello;
+
+#[async_trait]
+impl ToruPlugin for Hello {
+    fn metadata(&self) -> PluginMetadata {
+        PluginMetadata::new("hello", "Hello", "1.0.0", "/hello").expect("these keep the rules")
+    }
+
+    async fn handle_http(&self, _: &PluginContext, _: HttpRequest) -> PluginResult<HttpResponse> {
+        Ok(HttpResponse::bytes("hello"))
+    }
+}
+
+#[test]
+fn a_request_to_a_plugin_and_its_answer_allocate_18_times_at_most_in_host_and_sdk() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let host = runtime.block_on(TestHost::start(Hello)).unwrap();
+    let ask = |times: usize| {
+        runtime.block_on(async {
+            for _ in 0..times {
+                host.get("/").await.unwrap();
+            }
+        });
+    };
+    ask(WARM_UP);
+    let allocations = allocation_counter::measure(|| ask(MESSAGES)).count_total;
+    assert!(allocations <= 18 * MESSAGES as u64, "{allocations}");
 }

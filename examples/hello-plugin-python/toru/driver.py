@@ -18,7 +18,8 @@ KV_TIMEOUT = 5.0  # seconds
 
 
 class Driver(asyncio.Protocol):
-    def __init__(self, handler, start=None, kv=None):
+    def __init__(self, handler, start=None, kv=None, early=b""):
+        self.early = early  # what was read from the link already
         self.handler, self.start, self.kv_handler = handler, start, kv
         self.connection, self.plugin = Connection(), Plugin(self)
         self.loop = asyncio.get_running_loop()
@@ -32,6 +33,8 @@ class Driver(asyncio.Protocol):
         self.transport = transport
         # Bytes of a body are taken from their source only as the socket accepts them.
         transport.set_write_buffer_limits(high=0)
+        if self.early:
+            self.data_received(self.early)
 
     def data_received(self, data):
         try:
@@ -49,6 +52,7 @@ class Driver(asyncio.Protocol):
             print(f"the host broke the protocol: {error}", file=sys.stderr)
 
     def connection_lost(self, error):
+        self.plugin.ending.set()
         for answer in self.answers.values():
             if not answer.done():
                 answer.set_exception(KvError("unavailable", "the link to the host is lost"))
@@ -141,7 +145,7 @@ class Driver(asyncio.Protocol):
         self.tell(None, "place")
 
     def on_shutdown(self, grace_ms):
-        pass  # `flush` closes when all is done.
+        self.plugin.ending.set()  # `flush` closes when all is done.
 
     def on_unknown(self, what):
         print(f"the host sent {what}, which is ignored", file=sys.stderr)
@@ -270,16 +274,16 @@ def run(handler, start=None, kv=None):
     `action`, `key` and, for set, `value`, and gives the value or None. All of them share one event loop: what
     blocks belongs into `asyncio.to_thread`.
     """
-    link, is_attached = host_socket()
+    link, early, is_attached = host_socket()
     link.set_inheritable(False)
     link.setblocking(False)
-    if not asyncio.run(serve(link, handler, start, kv, is_attached)):
+    if not asyncio.run(serve(link, is_attached, handler, start, kv, early)):
         sys.exit(1)
 
 
-async def serve(link, handler, start, kv, is_attached=False):
+async def serve(link, is_attached, *driven):
     """Whether the link ended in good order. The end of one that a developer has attached is none of a failure."""
-    driver = Driver(handler, start, kv)
+    driver = Driver(*driven)
     await driver.loop.create_connection(lambda: driver, sock=link)
     in_order = await driver.ended
     if not in_order and not is_attached:

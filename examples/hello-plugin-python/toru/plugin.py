@@ -1,5 +1,7 @@
 """What a handler works with: requests, responses, bodies, and the plugin itself."""
 
+import asyncio
+
 from .heads import SWITCHING_PROTOCOLS, response_head
 from .messages import bytes_field
 
@@ -100,6 +102,7 @@ class Plugin:
         self.driver, self.kv = driver, Kv(driver)
         self.id = self.instance_id = self.data_dir = ""
         self.config = {}
+        self.ending = asyncio.Event()
 
     def adopt(self, init):
         self.id, self.instance_id = init["plugin_id"], init["instance_id"]
@@ -112,6 +115,13 @@ class Plugin:
     def event(self, name, **details):
         """An event; the host stores it as `plugin.<name>`."""
         self.driver.notice("event", {"name": name, "details": details})
+
+    async def shutting_down(self):
+        """Returns once the host has asked this plugin to finish, or is gone.
+
+        Requests in flight are awaited. An answer or an upgrade that would never end waits for this as well, and ends.
+        """
+        await self.ending.wait()
 
     def drain(self, reason):
         """This process is to be replaced: no new requests, please. To end after it is no crash."""

@@ -2,6 +2,7 @@
 
 use std::{
     convert::Infallible,
+    future::pending,
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -94,6 +95,14 @@ impl Store {
         }
         self.shared.0.changed.send_replace(text.into());
         Ok(())
+    }
+
+    /// Ready when the host ends this plugin; alone never: then the end of the process is that of its connections.
+    pub(crate) async fn closing(&self) {
+        match &self.host {
+            Some(host) => host.shutting_down().await,
+            None => pending().await,
+        }
     }
 
     /// Tells of each change from now on.

@@ -2,15 +2,25 @@
 
 #![allow(clippy::unwrap_used, reason = "all of this is a test")]
 
-use std::process::Stdio;
+use std::{process::Stdio, time::Duration};
 
+use futures_util::{SinkExt, StreamExt};
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
     net::TcpStream,
     process::Command,
+    time::Instant,
+};
+use tokio_tungstenite::{
+    WebSocketStream,
+    tungstenite::{
+        Message,
+        protocol::{Role, frame::coding::CloseCode},
+    },
 };
 use toru_plugin_api::{
     Body, PluginMetadata,
+    driver::Tunnel,
     http::{Request, Response},
     testing::TestHost,
 };
@@ -62,6 +72,43 @@ async fn a_page_of_another_site_changes_nothing() {
     let refused = host.request(request.body("text=milk").unwrap()).await.unwrap();
     assert_eq!(refused.status(), 403);
     assert_eq!(host.kv().get("todos"), None);
+}
+
+/// A page that shows the list, as the first message has come.
+async fn live(host: &TestHost) -> WebSocketStream<Tunnel> {
+    let handshake = Request::get("/live")
+        .header("upgrade", "websocket")
+        .header("sec-websocket-version", "13")
+        .header("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==");
+    let (answer, tunnel) = host.upgrade(handshake.body(()).unwrap()).await.unwrap();
+    assert_eq!(answer.status(), 101);
+    let mut page = WebSocketStream::from_raw_socket(tunnel.unwrap(), Role::Client, None).await;
+    assert!(page.next().await.unwrap().unwrap().is_text());
+    page
+}
+
+#[tokio::test(start_paused = true)]
+async fn at_shutdown_open_pages_are_told_that_the_app_goes_away() {
+    let host = host().await;
+    let mut pages = [live(&host).await, live(&host).await];
+    let begin = Instant::now();
+    let shutdown = tokio::spawn(host.shutdown());
+    for page in &mut pages {
+        let Some(Ok(Message::Close(Some(close)))) = page.next().await else { panic!("no close") };
+        assert_eq!(close.code, CloseCode::Away);
+        page.flush().await.unwrap();
+    }
+    shutdown.await.unwrap().unwrap();
+    assert_eq!(begin.elapsed(), Duration::ZERO, "nothing had to be waited for");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_page_that_does_not_answer_holds_the_end_for_a_second_at_most() {
+    let host = host().await;
+    let _page = live(&host).await;
+    let begin = Instant::now();
+    host.shutdown().await.unwrap();
+    assert_eq!(begin.elapsed(), Duration::from_secs(1));
 }
 
 #[tokio::test]

@@ -56,6 +56,8 @@ pub(crate) struct LinkSetup {
     pub(crate) init: Init,
     /// What this side accepts, and its clocks.
     pub(crate) settings: Settings,
+    /// After which number its streams go on, in tests of the wrap.
+    pub(crate) stream_numbers_after: Option<u32>,
     /// Where its KV calls go.
     pub(crate) kv: Arc<dyn KvStore>,
     /// Who answers its requests; without it the link does not offer to take any.

@@ -76,6 +76,7 @@ impl TestHost {
             plugin_id: PLUGIN.into(),
             init,
             settings,
+            stream_numbers_after: None,
             kv: self.kv.clone(),
             service: None,
             log: self.log.clone(),

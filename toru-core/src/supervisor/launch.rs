@@ -133,7 +133,6 @@ pub(super) fn link_setup(
     settings.ping_interval = Some(config.ping_interval);
     settings.ping_unhealthy = config.ping_unhealthy;
     settings.ping_dead = config.ping_dead;
-    settings.numbers_after = config.stream_numbers_after;
     if host.service.is_some() {
         settings.features = Features::new(feature::ALL);
     }
@@ -157,6 +156,7 @@ pub(super) fn link_setup(
         plugin_id,
         init,
         settings,
+        stream_numbers_after: config.stream_numbers_after,
         kv: host.kv.clone(),
         service: host.service.clone(),
         log,

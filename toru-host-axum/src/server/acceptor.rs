@@ -37,6 +37,14 @@ pub(super) enum Stage {
     Draining,
 }
 
+/// What an acceptor hears of the server's end, and tells for its part.
+#[derive(Debug, Clone)]
+pub(super) struct Course {
+    pub(super) stage: watch::Receiver<Stage>,
+    /// Held until no request is open any more.
+    pub(super) requests: watch::Receiver<()>,
+}
+
 /// Accepts connections and serves them, all on the runtime that it is run on.
 pub(super) struct Acceptor {
     pub(super) listener: TcpListener,
@@ -48,7 +56,8 @@ pub(super) struct Acceptor {
 
 impl Acceptor {
     /// Serves until the stage changes, and then lets open requests finish for [`Limits::drain`].
-    pub(super) async fn run(self, mut stage: watch::Receiver<Stage>) {
+    pub(super) async fn run(self, course: Course) {
+        let Course { mut stage, requests } = course;
         let mut connections = JoinSet::new();
         let mut refusals = Refusals::default();
         // Told on this runtime alone: connections of other threads have no part in its lock.
@@ -78,10 +87,16 @@ impl Acceptor {
                 }
             }
         }
-        drop(self.listener);
-        drop((drain, draining));
+        drop((self.listener, draining));
+        drain.send_replace(());
+        let finish = async {
+            // A connection listens until it has ended or is upgraded.
+            drain.closed().await;
+            drop(requests);
+            while connections.join_next().await.is_some() {}
+        };
         tokio::select! {
-            () = async { while connections.join_next().await.is_some() {} } => return,
+            () = finish => return,
             () = sleep(self.limits.drain) => {
                 tracing::warn!(connections = connections.len(), "cutting the connections that have not finished");
             }
@@ -174,7 +189,10 @@ async fn serve(
     };
     match ended {
         // Still the same connection: it counts as open, and is cut at the end of the drain.
-        Ok(()) => connection.carry_on().await,
+        Ok(()) => {
+            drop(draining);
+            connection.carry_on().await;
+        }
         Err(error) => tracing::debug!(%error, "a connection ended"),
     }
 }

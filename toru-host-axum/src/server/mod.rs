@@ -37,7 +37,7 @@ use crate::{
     front::Front,
     limits::Limits,
 };
-use acceptor::{Acceptor, Stage};
+use acceptor::{Acceptor, Course, Stage};
 use places::Places;
 use threads::ServingThread;
 
@@ -179,12 +179,13 @@ enum Serving {
 }
 
 impl Serving {
-    async fn run(self, stage: watch::Receiver<Stage>) {
+    async fn run(self, course: Course) {
         match self {
-            Self::Here(acceptor) => acceptor.run(stage).await,
+            Self::Here(acceptor) => acceptor.run(course).await,
             Self::OnThreads(threads) => {
                 let mut all: JoinSet<_> =
-                    threads.into_iter().map(|thread| thread.begin(stage.clone())).collect();
+                    threads.into_iter().map(|thread| thread.begin(course.clone())).collect();
+                drop(course);
                 while let Some(ended) = all.join_next().await {
                     if !matches!(ended, Ok(Ok(()))) {
                         tracing::error!("a thread that serves has failed, which is a bug of Toru");
@@ -242,13 +243,23 @@ impl Server {
         format!("{}/login?token={token}", self.base_url())
     }
 
-    /// Serves until `shutdown` resolves, then accepts no more, lets open requests finish for [`Limits::drain`], cuts
+    /// Serves until `shutdown` resolves, then accepts no more, lets open requests and upgraded connections finish for [`Limits::drain`], cuts
     /// what is left, and resolves. Idle connections close at once. Does not stop the supervisor.
     ///
     /// Dropping the future cuts all connections.
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
+        self.run_then(shutdown, async {}).await;
+    }
+
+    /// As [`run`](Self::run), and awaits `last` too, from when no request is open any more, or the drain is over. Upgraded connections may still be open
+    /// then: so with [`PluginSupervisor::shutdown`] as `last` the plugins are told while they can still close theirs in order, and an open WebSocket
+    /// does not hold the end for the whole drain.
+    ///
+    /// Dropping the future cuts all connections.
+    pub async fn run_then(self, shutdown: impl Future<Output = ()>, last: impl Future<Output = ()>) {
         let (stage, staged) = watch::channel(Stage::Serving);
-        let mut served = pin!(self.serving.run(staged));
+        let (requests, open) = watch::channel(());
+        let mut served = pin!(self.serving.run(Course { stage: staged, requests: open }));
         self.app.set_accepts(true);
         let ended = tokio::select! {
             () = shutdown => false,
@@ -256,8 +267,14 @@ impl Server {
         };
         self.app.set_accepts(false);
         stage.send_replace(Stage::Draining);
-        if !ended {
-            served.await;
+        let last = async {
+            requests.closed().await;
+            last.await;
+        };
+        if ended {
+            last.await;
+        } else {
+            tokio::join!(served, last);
         }
     }
 }

@@ -5,15 +5,15 @@ use std::{io, net, thread};
 use tokio::{
     net::TcpListener,
     runtime::{self, Runtime},
-    sync::{oneshot, watch},
+    sync::oneshot,
 };
 
-use super::acceptor::{Acceptor, Stage};
+use super::acceptor::{Acceptor, Course};
 
 /// A thread that serves once it is told to; dropped before that, it ends.
 #[derive(Debug)]
 pub(super) struct ServingThread {
-    begin: oneshot::Sender<watch::Receiver<Stage>>,
+    begin: oneshot::Sender<Course>,
     ended: oneshot::Receiver<()>,
 }
 
@@ -49,8 +49,8 @@ impl ServingThread {
         thread::Builder::new().name(format!("toru-lane-{number}")).spawn(move || {
             let runtime = lane.0.as_ref().expect("it is taken by the drop alone");
             runtime.block_on(async {
-                if let Ok(stage) = begun.await {
-                    acceptor.run(stage).await;
+                if let Ok(course) = begun.await {
+                    acceptor.run(course).await;
                 }
             });
             drop(lane);
@@ -61,9 +61,9 @@ impl ServingThread {
     }
 
     /// Has it serve; what is given back resolves when it has ended.
-    pub(super) fn begin(self, stage: watch::Receiver<Stage>) -> oneshot::Receiver<()> {
+    pub(super) fn begin(self, course: Course) -> oneshot::Receiver<()> {
         // A thread that has ended already has panicked, which the receiver tells.
-        let _ = self.begin.send(stage);
+        let _ = self.begin.send(course);
         self.ended
     }
 }

@@ -64,6 +64,26 @@ impl TestHost {
         host
     }
 
+    /// A host with a plugin in Python that has `handle` of this source, on so many threads of its own, or on the test's.
+    pub(crate) async fn with_handler(threads: Option<usize>, limits: Limits, source: &str) -> Self {
+        let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/hello-plugin-python");
+        let adjust = |builder: ServerBuilder| {
+            let builder = builder.limits(limits);
+            match threads.and_then(NonZeroUsize::new) {
+                Some(threads) => builder.threads(threads),
+                None => builder,
+            }
+        };
+        let host = Self::serve(RestartPolicy::default(), adjust, |plugins| {
+            let folder = plugins.join("hello-python");
+            copy_folder(&example, &folder);
+            fs::write(folder.join("main.py"), format!("import toru\n{source}\ntoru.run(handle)\n")).unwrap();
+        })
+        .await;
+        within(host.supervisor.wait_until("hello-python", |status| status.running)).await.unwrap();
+        host
+    }
+
     /// A host without plugins.
     pub(crate) async fn empty(limits: Limits) -> Self {
         Self::start(limits, |_| ()).await
@@ -103,9 +123,13 @@ impl TestHost {
         let address = server.local_addr();
         supervisor.initialize().await.unwrap();
         let (stop, stopped) = oneshot::channel();
-        let served = tokio::spawn(server.run(async {
-            let _ = stopped.await;
-        }));
+        let plugins = supervisor.clone();
+        let served = tokio::spawn(async move {
+            let stopped = async {
+                let _ = stopped.await;
+            };
+            server.run_then(stopped, plugins.shutdown()).await;
+        });
         Self { address, supervisor, folder, stop: Some(stop), served }
     }
 
@@ -119,10 +143,9 @@ impl TestHost {
         let _ = self.stop.take().expect("a host is stopped once").send(());
     }
 
-    /// Waits until the drain is over, then stops the plugins.
+    /// Waits until the drain is over and the plugins have stopped.
     pub(crate) async fn stopped(self) {
         within(self.served).await.unwrap();
-        within(self.supervisor.shutdown()).await;
     }
 
     pub(crate) async fn stop(mut self) {

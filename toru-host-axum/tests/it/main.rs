@@ -14,3 +14,4 @@ mod pages;
 mod plugin_routes;
 mod proxy;
 mod threads;
+mod upgrades;

@@ -11,6 +11,7 @@ use std::{
 
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
+use http_body::Body as _;
 use http_body_util::BodyExt;
 use tokio::sync::Notify;
 use toru_plugin_api::{
@@ -66,6 +67,7 @@ impl Service<Request<Body>> for Able {
         Box::pin(async move {
             match request.uri().path() {
                 "/echo" => Ok(Response::new(request.into_body())),
+                "/size" => Ok(Response::new(format!("{:?}", request.body().size_hint().exact()).into())),
                 "/fails" => Err(std::io::Error::other("no paper")),
                 "/hangs" => {
                     let _dropped = TellDrop(able.dropped.clone());
@@ -108,6 +110,27 @@ async fn a_body_streams_through_the_host_and_back() {
     let answer = host.request(Request::post("/echo").body(body).unwrap()).await.unwrap();
     assert_eq!(bytes(answer).await.len(), 2 << 20);
     pieces.await.unwrap();
+    host.shutdown().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_is_passed_on_stays_whole_where_it_was() {
+    let host = host().await;
+    let wrapped_nothing = || Body::new(http_body_util::Empty::new());
+    let (_, written) = Body::channel();
+    for (body, size) in [
+        (Body::empty(), "Some(0)"),
+        (wrapped_nothing(), "Some(0)"),
+        (Body::from("a letter"), "Some(8)"),
+        (written, "Some(0)"),
+    ] {
+        let answer = host.request(Request::post("/size").body(body).unwrap()).await.unwrap();
+        assert_eq!(String::from_utf8_lossy(&bytes(answer).await), size);
+    }
+    let (sender, body) = Body::channel();
+    let answer = host.request(Request::post("/size").body(body).unwrap()).await.unwrap();
+    assert_eq!(&*bytes(answer).await, b"None", "one that is still written is a stream");
+    drop(sender);
     host.shutdown().await.unwrap();
 }
 

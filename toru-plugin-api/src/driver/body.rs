@@ -46,6 +46,15 @@ impl RecvBody {
             Framing::Stream => Source::Link(stream()),
         })
     }
+
+    /// All of its bytes, where they came with the head.
+    #[cfg(feature = "plugin")]
+    pub(crate) fn take_whole(&mut self) -> Option<Bytes> {
+        match &mut self.0 {
+            Source::Whole(bytes) => Some(bytes.take().unwrap_or_default()),
+            Source::Link(_) => None,
+        }
+    }
 }
 
 impl Body for RecvBody {

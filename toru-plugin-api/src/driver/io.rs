@@ -16,6 +16,7 @@ use tokio::{
 
 use super::{
     DriveError,
+    quiet::Quiet,
     shared::{Arrived, Shared, now},
 };
 use crate::{
@@ -50,6 +51,7 @@ pub struct Driver<IO> {
     output: TransmitBuf,
     timer: Option<Pin<Box<Sleep>>>,
     closing_until: Option<Instant>,
+    quiet: Quiet,
     /// The last turn let others run before it wrote, so that their answers go in the same write.
     yielded: bool,
     /// Writing failed: what the peer still sent is read first.
@@ -80,6 +82,7 @@ impl<IO> Driver<IO> {
             output: TransmitBuf::default(),
             timer: None,
             closing_until: None,
+            quiet: Quiet::default(),
             yielded: false,
             broken: None,
             wakes: Vec::new(),
@@ -154,6 +157,10 @@ impl<IO> Driver<IO> {
         // Here too: the peer's answers free places while the socket takes nothing.
         let arrived = state.take_arrived();
         drop(state);
+        if self.quiet.look(now) {
+            self.read_size = MIN_READ;
+            self.give_buffers_back();
+        }
         self.tell(arrived);
         end
     }
@@ -172,8 +179,9 @@ impl<IO> Driver<IO> {
         filled
     }
 
-    /// No stream is open: most links are idle most of the time, and hold nothing meanwhile.
+    /// No stream is open, or those that are have been quiet for long: most links are idle most of the time, and hold nothing meanwhile.
     fn give_buffers_back(&mut self) {
+        self.quiet = Quiet::default();
         self.spare = BytesMut::new();
         if self.input.is_empty() {
             self.input = BytesMut::new();
@@ -188,7 +196,8 @@ impl<IO> Driver<IO> {
     fn poll_timer(&mut self, cx: &mut Context<'_>) -> Turn {
         loop {
             let due = self.shared.lock().connection.next_timeout();
-            let Some(due) = due.into_iter().chain(self.closing_until).min() else { return Turn::Wait };
+            let due = due.into_iter().chain(self.closing_until).chain(self.quiet.next_look(now)).min();
+            let Some(due) = due else { return Turn::Wait };
             let due = tokio::time::Instant::from_std(due);
             let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(due)));
             if due < timer.deadline() || timer.is_elapsed() {
@@ -265,6 +274,9 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Driver<IO> {
                 _ => self.read_size,
             }
             .clamp(MIN_READ, MAX_READ);
+            if self.read_size > MIN_READ {
+                self.quiet.stir();
+            }
             if self.handle_input()? {
                 break;
             }
@@ -280,6 +292,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Driver<IO> {
         if is_enough || self.input.try_reclaim(self.read_size) {
             return;
         }
+        self.shared.lock().connection.let_go_of_input();
         let mut next = std::mem::take(&mut self.spare);
         next.reserve(self.input.len() + self.read_size);
         next.extend_from_slice(&self.input);
@@ -298,6 +311,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Driver<IO> {
                     Poll::Pending if self.is_late() => return Ok(Turn::Ended),
                     Poll::Pending => return Ok(Turn::Wait),
                     Poll::Ready(Ok(0)) => return Err(io::Error::from(io::ErrorKind::WriteZero).into()),
+                    Poll::Ready(Ok(n)) if n > MIN_READ => self.quiet.stir(),
                     Poll::Ready(Ok(_)) => {}
                     Poll::Ready(Err(error)) => {
                         self.broken = Some(error);

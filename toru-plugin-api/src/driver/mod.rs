@@ -22,6 +22,7 @@ mod handle;
 mod incoming;
 mod io;
 mod pump;
+mod quiet;
 mod shared;
 mod tunnel;
 

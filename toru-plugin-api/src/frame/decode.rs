@@ -114,9 +114,9 @@ impl Decoder {
     }
 }
 
-/// With `seeded-bug` one wrong length passes, and taking its stream number apart panics: the fuzzer's prey.
+/// With `seeded_bug` one wrong length passes, and taking its stream number apart panics: the fuzzer's prey.
 fn is_reset_length(length: u32) -> bool {
-    length == RESET_LENGTH || (cfg!(feature = "seeded-bug") && length == RESET_LENGTH - 2)
+    length == RESET_LENGTH || (cfg!(seeded_bug) && length == RESET_LENGTH - 2)
 }
 
 fn is_binary(kind: u8) -> bool {

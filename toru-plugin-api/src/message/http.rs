@@ -16,6 +16,8 @@ use crate::frame::{StreamId, limits::MAX_INLINE};
 
 /// Room for what a browser sends and the host adds, so that the map need not grow.
 pub(crate) const USUAL_HEADERS: usize = 24;
+/// Room for what an answer has, which is less.
+const USUAL_ANSWER_HEADERS: usize = 12;
 
 /// The head of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -157,12 +159,12 @@ pub(super) fn read(
 ) -> Result<Option<Parsed>, MessageError> {
     if is_action(action, "request") {
         let id = id.required()?;
-        let (head, body) = HeadFields::read(reader, source)?.into_request(source)?;
+        let (head, body) = HeadFields::read(reader, source, USUAL_HEADERS)?.into_request(source)?;
         return Ok(Some(Parsed::Request { id, head, body }));
     }
     if is_action(action, "response") {
         let id = id.required()?;
-        let (head, body) = HeadFields::read(reader, source)?.into_response(source)?;
+        let (head, body) = HeadFields::read(reader, source, USUAL_ANSWER_HEADERS)?.into_response(source)?;
         return Ok(Some(Parsed::Response { id, head, body }));
     }
     if is_action(action, "error") {
@@ -186,7 +188,11 @@ struct HeadFields<'a> {
 }
 
 impl<'a> HeadFields<'a> {
-    fn read(reader: &mut Reader<'a>, source: &mut Source<'_>) -> Result<Self, MessageError> {
+    fn read(
+        reader: &mut Reader<'a>,
+        source: &mut Source<'_>,
+        usual_headers: usize,
+    ) -> Result<Self, MessageError> {
         let mut fields = Self::default();
         let mut members = reader.enter_object()?;
         while let Some(key) = reader.next_key(&mut members)? {
@@ -195,7 +201,9 @@ impl<'a> HeadFields<'a> {
                 "method" => once(&mut fields.method, "method", string(reader, "method")?)?,
                 "path" => once(&mut fields.path, "path", string(reader, "path")?)?,
                 "status" => once(&mut fields.status, "status", number(reader, "status")?)?,
-                "headers" => once(&mut fields.headers, "headers", read_headers(reader, source)?)?,
+                "headers" => {
+                    once(&mut fields.headers, "headers", read_headers(reader, source, usual_headers)?)?
+                }
                 "upgrade" => once(&mut fields.upgrade, "upgrade", string_or_null(reader, "upgrade")?)?,
                 "body" => once(&mut fields.body, "body", string_or_null(reader, "body")?)?,
                 "body_base64" => {
@@ -268,22 +276,26 @@ fn read_flag(reader: &mut Reader<'_>) -> Result<bool, MessageError> {
     }
 }
 
-/// Reads `[["name", "value"], …]` to its end, even after a bad header.
+/// Reads `[["name", "value"], …]` to its end, even after a bad header. The first one makes room for `usual`.
 fn read_headers(
     reader: &mut Reader<'_>,
     source: &mut Source<'_>,
+    usual: usize,
 ) -> Result<Result<HeaderMap, HeadError>, MessageError> {
     const WRONG: MessageError = MessageError::WrongType { field: "headers", expected: "an array of pairs" };
     if reader.peek() != Some(b'[') {
         reader.skip()?;
         return Err(WRONG);
     }
-    let mut headers = Ok(HeaderMap::with_capacity(USUAL_HEADERS));
+    let mut headers = Ok(HeaderMap::new());
     let mut index = 0;
     let mut pairs = reader.enter_array()?;
     while reader.next_element(&mut pairs)? {
         let (name, value) = read_pair(reader)?.ok_or(WRONG)?;
         if let Ok(map) = &mut headers {
+            if index == 0 {
+                map.reserve(usual);
+            }
             let appended = match source.latin1(value) {
                 Some(value) => append_header(map, index, name.as_bytes(), value, source.names),
                 None => Err(HeadError::HeaderValue(index)),
@@ -347,7 +359,7 @@ impl Source<'_> {
         if text.is_ascii() {
             return Some(self.bytes_of(text));
         }
-        latin1(&text).map(|bytes| bytes.into_owned().into())
+        narrowed(&text).map(Bytes::from)
     }
 }
 
@@ -356,7 +368,11 @@ pub(super) fn latin1(text: &str) -> Option<Cow<'_, [u8]>> {
     if text.is_ascii() {
         return Some(Cow::Borrowed(text.as_bytes()));
     }
-    text.chars().map(|char| u8::try_from(char).ok()).collect::<Option<Vec<u8>>>().map(Cow::Owned)
+    narrowed(text).map(Cow::Owned)
+}
+
+fn narrowed(text: &str) -> Option<Vec<u8>> {
+    text.chars().map(|char| u8::try_from(char).ok()).collect()
 }
 
 /// Reads a path in origin form: visible ASCII that begins with `/`, with no fragment.

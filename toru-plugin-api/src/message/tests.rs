@@ -315,3 +315,18 @@ const PIECES: [&str; 40] = [
     "[]",
     "{}",
 ];
+
+#[test]
+fn a_head_makes_room_for_what_it_has() {
+    let room = |headers: &str| {
+        let text = format!(
+            r#"{{"type":"http","request_id":"1","payload":{{"action":"response","status":200,"headers":{headers}}}}}"#
+        );
+        match parse(text.as_bytes()).unwrap() {
+            Parsed::Response { head, .. } => head.unwrap().headers.capacity(),
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(room("[]"), 0);
+    assert!(room(r#"[["a","b"]]"#) < super::http::USUAL_HEADERS);
+}

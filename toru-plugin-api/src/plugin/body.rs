@@ -8,7 +8,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http_body::{Frame, SizeHint};
+use http_body::{Body as _, Frame, SizeHint};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde::de::DeserializeOwned;
 use tokio::sync::mpsc;
@@ -106,6 +106,7 @@ impl Body {
         match self.0 {
             Source::Empty => RequestBody::Empty,
             Source::Full(bytes) => RequestBody::Full(bytes),
+            _ if self.is_end_stream() => RequestBody::Empty,
             _ => RequestBody::Stream(self),
         }
     }
@@ -176,8 +177,8 @@ impl fmt::Debug for Body {
 }
 
 impl From<RecvBody> for Body {
-    fn from(body: RecvBody) -> Self {
-        Self(Source::Link(body))
+    fn from(mut body: RecvBody) -> Self {
+        body.take_whole().map_or_else(|| Self(Source::Link(body)), Self::full)
     }
 }
 

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-const X_FORWARDED_PREFIX: HeaderName = HeaderName::from_static("x-forwarded-prefix");
+pub(super) const X_FORWARDED_PREFIX: HeaderName = HeaderName::from_static("x-forwarded-prefix");
 const X_TORU_REQUEST_ID: HeaderName = HeaderName::from_static("x-toru-request-id");
 const X_TORU_ROLES: HeaderName = HeaderName::from_static("x-toru-roles");
 const X_TORU_TIMEOUT_MS: HeaderName = HeaderName::from_static("x-toru-timeout-ms");
@@ -83,8 +83,13 @@ impl Caller {
     /// slash at its end, and is empty where nothing was removed from the path.
     #[must_use]
     pub fn base_path(&self) -> &str {
-        text(self.prefix.as_ref()).unwrap_or_default().trim_end_matches('/')
+        base_path(self.prefix.as_ref())
     }
+}
+
+/// What the host has removed from the path, as it says, without a slash at its end.
+pub(super) fn base_path(prefix: Option<&HeaderValue>) -> &str {
+    text(prefix).unwrap_or_default().trim_end_matches('/')
 }
 
 /// A value as text: of UTF-8, unlike what `HeaderValue::to_str` takes, because users have names.

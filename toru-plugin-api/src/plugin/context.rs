@@ -4,6 +4,7 @@ use std::{cell::RefCell, path::Path, sync::Arc};
 
 use serde::de::{DeserializeOwned, value::MapDeserializer};
 use serde_json::{Map, Value};
+use tokio::sync::watch;
 
 use super::{HostClient, PluginError, PluginKvStore, PluginResult};
 use crate::{
@@ -29,13 +30,19 @@ struct Place {
     handle: Handle,
     kv: PluginKvStore,
     host: HostClient,
+    is_ending: watch::Sender<bool>,
 }
 
 impl PluginContext {
     pub(super) fn new(init: Init, handle: Handle) -> Self {
         let kv = PluginKvStore::new(handle.clone());
         let host = HostClient::new(handle.clone());
-        Self { place: Arc::new(Place { init, handle, kv, host }) }
+        Self { place: Arc::new(Place { init, handle, kv, host, is_ending: watch::Sender::new(false) }) }
+    }
+
+    /// Tells all who wait for it that the plugin is to end.
+    pub(super) fn tell_end(&self) {
+        self.place.is_ending.send_replace(true);
     }
 
     /// The id of this plugin, as its host knows it.
@@ -106,6 +113,38 @@ impl PluginContext {
     /// Takes [`set_degraded`](Self::set_degraded) back.
     pub fn set_healthy(&self) {
         self.place.handle.set_pong(Pong::default());
+    }
+
+    /// Ready once the host has asked this plugin to finish, or is gone; at once, where that has been so for a while. Any number may wait for it,
+    /// for as long as they like. Cancel safe.
+    ///
+    /// What ends by itself needs it not: requests in flight are awaited. What does not, a WebSocket or an endless answer, holds the
+    /// plugin's end until the host's patience does (`grace_ms` of `shutdown`, 5 s unless configured), and is then cut. So its task waits for
+    /// this too, and says good-bye in its own protocol:
+    ///
+    /// ```
+    /// # use toru_plugin_api::{PluginContext, Upgraded};
+    /// use tokio::io::AsyncWriteExt;
+    ///
+    /// async fn tick(context: PluginContext, mut connection: Upgraded) -> std::io::Result<()> {
+    ///     let mut ticks = tokio::time::interval(std::time::Duration::from_secs(1));
+    ///     loop {
+    ///         tokio::select! {
+    ///             _ = ticks.tick() => connection.write_all(b"tick\n").await?,
+    ///             () = context.shutting_down() => {
+    ///                 connection.write_all(b"good-bye\n").await?;
+    ///                 return connection.shutdown().await;
+    ///             }
+    ///         }
+    ///     }
+    /// }
+    /// ```
+    pub fn shutting_down(&self) -> impl Future<Output = ()> + Send + 'static + use<> {
+        let mut is_ending = self.place.is_ending.subscribe();
+        async move {
+            // An error says that nobody serves this plugin any more.
+            let _ = is_ending.wait_for(|is_ending| *is_ending).await;
+        }
     }
 
     /// Takes no new requests and has the host start a successor.

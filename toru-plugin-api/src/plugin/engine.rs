@@ -36,7 +36,7 @@ use crate::{
 };
 
 /// What a plugin does beside answering requests.
-pub(super) trait Hooks: Clone + Send + Sync + 'static {
+pub(super) trait Hooks: Send + Sync + 'static {
     fn init(&self, context: &PluginContext) -> impl Future<Output = PluginResult<()>> + Send;
     fn kv(&self, context: &PluginContext, op: KvOp) -> impl Future<Output = PluginResult<KvAnswer>> + Send;
 }
@@ -55,12 +55,35 @@ pub(super) fn settings() -> Settings {
     Settings { features: Features::new(feature::ALL), ..Settings::default() }
 }
 
-/// Runs a plugin over the first link until its end, and serves the further ones beside it.
+/// A first link, on which a host has said `init`.
+pub(super) struct Greeted {
+    pub(super) link: Link,
+    pub(super) incoming: Incoming,
+    pub(super) init: Init,
+}
+
+impl Greeted {
+    /// Opens the first link, and awaits what its host says.
+    ///
+    /// # Errors
+    /// The link has ended before, or what came is no `init`.
+    pub(super) async fn over<IO>(io: IO) -> Result<Self, ServeError>
+    where
+        IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let (link, mut incoming) = Link::open(io, settings());
+        match await_init(&mut incoming).await {
+            Some(init) => Ok(Self { link, incoming, init }),
+            None => Err(link.lost().await.err().unwrap_or(ServeError::LinkLost)),
+        }
+    }
+}
+
+/// Runs a plugin over the first link until its end, and serves the further ones beside it. The service is made once the context is known.
 pub(super) async fn run<IO, S, B, H>(
-    first: IO,
+    first: Greeted,
     extra: Vec<IO>,
-    settings: Settings,
-    service: S,
+    service: impl FnOnce(PluginContext) -> S,
     hooks: H,
 ) -> Result<End, ServeError>
 where
@@ -72,8 +95,7 @@ where
     B::Error: Into<BoxError>,
     H: Hooks,
 {
-    let (link, mut incoming) = Link::open(first, settings.clone());
-    let Some(init) = await_init(&mut incoming).await else { return link.lost().await };
+    let Greeted { link, mut incoming, init } = first;
     let context = PluginContext::new(init, link.handle().clone());
     let early_end = tokio::select! {
         biased;
@@ -83,26 +105,31 @@ where
         },
         end = await_end(&mut incoming) => Some(end),
     };
-    match early_end {
-        None => link.handle().ready(),
-        Some(Some(shutdown)) => return link.finish(ExtraLinks::none(), shutdown).await,
-        Some(None) => return link.lost().await,
+    if let Some(end) = early_end {
+        context.tell_end();
+        return match end {
+            Some(shutdown) => link.finish(ExtraLinks::none(), shutdown).await,
+            None => link.lost().await,
+        };
     }
+    link.handle().ready();
+    let service = service(context.clone());
     let engine = Arc::new(Engine { service, hooks, context, runs_inline: is_current_thread() });
     let mut extra_links = ExtraLinks::none();
     for io in extra {
         let engine = engine.clone();
-        extra_links.open(io, settings.clone(), link.handle(), |handle, incoming| {
-            engine.serve_extra(handle, incoming)
-        });
+        extra_links
+            .open(io, settings(), link.handle(), |handle, incoming| engine.serve_extra(handle, incoming));
     }
-    match engine.serve(&mut incoming).await {
+    let end = engine.serve(&mut incoming).await;
+    engine.context.tell_end();
+    match end {
         Some(shutdown) => link.finish(extra_links, shutdown).await,
         None => extra_links.blame(link.lost().await),
     }
 }
 
-async fn await_init(incoming: &mut Incoming) -> Option<Init> {
+pub(super) async fn await_init(incoming: &mut Incoming) -> Option<Init> {
     loop {
         if let IncomingEvent::Init(init) = incoming.next().await? {
             return Some(*init);
@@ -149,16 +176,16 @@ where
     }
 
     /// Serves until the host ends the plugin; `None`: the link has ended.
-    async fn serve(&self, incoming: &mut Incoming) -> Option<Shutdown> {
+    async fn serve(self: &Arc<Self>, incoming: &mut Incoming) -> Option<Shutdown> {
         loop {
             // Events may come faster than they are served: others on this thread get their turn all the same.
             tokio::task::consume_budget().await;
             match incoming.next().await? {
                 IncomingEvent::Request(request) => {
-                    self.start(handle_request(self.service.clone(), self.context.clone(), request));
+                    self.start(handle_request(self.clone(), request));
                 }
                 IncomingEvent::Kv(call) => {
-                    self.start(handle_kv(self.hooks.clone(), self.context.clone(), call));
+                    self.start(handle_kv(self.clone(), call));
                 }
                 IncomingEvent::Shutdown(shutdown) => return Some(shutdown),
                 // What else there is concerns hosts, or is not known here.
@@ -173,65 +200,79 @@ where
             return;
         }
         let mut handler = Box::pin(handler);
-        // The task polls it again at once, and gives it a waker that counts.
-        if handler.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending() {
-            tokio::spawn(handler);
+        let poll = || handler.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+        // A handler's panics are caught where they are answered. Any other costs its request alone, as in a task.
+        match catch_unwind(AssertUnwindSafe(poll)) {
+            Ok(Poll::Ready(())) => {}
+            // The task polls it again at once, and gives it a waker that counts.
+            Ok(Poll::Pending) => drop(tokio::spawn(handler)),
+            Err(panic) => {
+                let failure = format!("panicked: {}", panic_text(&*panic));
+                log_failure(&self.context, "a request was given up", failure);
+            }
         }
     }
 }
 
 /// Answers one request. When the client goes away the handler is dropped where it waits.
-async fn handle_request<S, B>(mut service: S, context: PluginContext, request: IncomingRequest)
+async fn handle_request<S, B, H>(engine: Arc<Engine<S, H>>, request: IncomingRequest)
 where
-    S: Service<http::Request<Body>, Response = http::Response<B>>,
+    S: Service<http::Request<Body>, Response = http::Response<B>> + Clone,
     S::Error: Into<BoxError>,
     B: http_body::Body<Data = Bytes>,
     B::Error: Into<BoxError>,
 {
+    let context = &engine.context;
     let IncomingRequest { head, body, responder } = request;
     let wants_body = head.method != http::Method::HEAD;
-    let mut request = to_http(head, body.into(), context.clone());
-    let offer = responder.offers_upgrade().then(|| Offer::made_to(&mut request));
+    let request = to_http(head, body.into());
     let answered = tokio::select! {
         biased;
-        answered = catch_panic(call(&mut service, request)) => answered,
+        answered = catch_panic(call(&engine.service, request, responder.offers_upgrade())) => answered,
         () = responder.cancelled() => return,
     };
     let failure = match answered {
-        Ok(Ok(response)) => {
+        Ok(Ok((response, offer))) => {
             return match offer {
                 Some(offer) if response.status() == http::StatusCode::SWITCHING_PROTOCOLS => {
                     offer.accept(responder, response.into_parts().0.headers).await;
                 }
-                _ if wants_body => respond(&context, responder, response).await,
+                _ if wants_body => respond(context, responder, response).await,
                 // The host would only throw the bytes away, and an endless body would never end.
-                _ => respond(&context, responder, response.map(|_| Empty::<Bytes>::new())).await,
+                _ => respond(context, responder, response.map(|_| Empty::<Bytes>::new())).await,
             };
         }
         Ok(Err(error)) => with_sources(&*error),
         Err(panic) => format!("panicked: {panic}"),
     };
-    log_failure(&context, "a handler failed", failure);
+    log_failure(context, "a handler failed", failure);
     let response =
         HttpResponse::text(internal_text()).with_status(http::StatusCode::INTERNAL_SERVER_ERROR).into_inner();
-    respond(&context, responder, response).await;
+    respond(context, responder, response).await;
 }
 
-async fn call<S>(service: &mut S, request: http::Request<Body>) -> Result<S::Response, BoxError>
+/// The service's answer, and the upgrade that it may take by it.
+async fn call<S>(
+    service: &S,
+    mut request: http::Request<Body>,
+    offers_upgrade: bool,
+) -> Result<(S::Response, Option<Offer>), BoxError>
 where
-    S: Service<http::Request<Body>>,
+    S: Service<http::Request<Body>> + Clone,
     S::Error: Into<BoxError>,
 {
+    let offer = offers_upgrade.then(|| Offer::made_to(&mut request));
+    let mut service = service.clone();
     poll_fn(|cx| service.poll_ready(cx)).await.map_err(Into::into)?;
-    service.call(request).await.map_err(Into::into)
+    let response = service.call(request).await.map_err(Into::into)?;
+    Ok((response, offer))
 }
 
-fn to_http(head: RequestHead, body: Body, context: PluginContext) -> http::Request<Body> {
+fn to_http(head: RequestHead, body: Body) -> http::Request<Body> {
     let mut request = http::Request::new(body);
     *request.method_mut() = head.method;
     *request.uri_mut() = head.path.into();
     *request.headers_mut() = head.headers;
-    request.extensions_mut().insert(context);
     request
 }
 
@@ -248,18 +289,19 @@ where
     }
 }
 
-async fn handle_kv<H: Hooks>(hooks: H, context: PluginContext, incoming: IncomingKv) {
+async fn handle_kv<S, H: Hooks>(engine: Arc<Engine<S, H>>, incoming: IncomingKv) {
+    let context = &engine.context;
     let IncomingKv { call, responder } = incoming;
     let answer = match KvOp::try_from(call) {
         Err(error) => Err(error),
-        Ok(op) => match catch_panic(hooks.kv(&context, op)).await {
+        Ok(op) => match catch_panic(engine.hooks.kv(context, op)).await {
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err(PluginError::Kv(error))) => Err(error),
             Ok(Err(error)) if error.status().is_client_error() => {
                 Err(KvError::new(KvErrorCode::Invalid, error.to_string()))
             }
-            Ok(Err(error)) => Err(kv_failure(&context, with_sources(&error))),
-            Err(panic) => Err(kv_failure(&context, format!("panicked: {panic}"))),
+            Ok(Err(error)) => Err(kv_failure(context, with_sources(&error))),
+            Err(panic) => Err(kv_failure(context, format!("panicked: {panic}"))),
         },
     };
     responder.answer(answer);

@@ -34,6 +34,7 @@ use std::{
     task::{Context, Poll},
 };
 
+use ::http::uri::PathAndQuery;
 use serde_json::Map;
 use tower_service::Service;
 
@@ -101,7 +102,8 @@ pub trait ToruPlugin: Send + Sync + 'static {
 /// See [`ServeError`].
 pub async fn serve<P: ToruPlugin>(plugin: P) -> Result<(), ServeError> {
     let plugin = Arc::new(plugin);
-    process::serve(&plugin.metadata(), PluginService(plugin.clone()), PluginHooks(plugin)).await
+    let metadata = plugin.metadata();
+    process::serve(&metadata, PluginService::of(plugin.clone()), PluginHooks(plugin)).await
 }
 
 /// Serves any tower service (such as an axum `Router`) as a plugin until the host ends it.
@@ -121,11 +123,11 @@ where
     B: http_body::Body<Data = bytes::Bytes> + Send + 'static,
     B::Error: Into<BoxError>,
 {
-    process::serve(&metadata, Mounted(service), NoHooks).await
+    process::serve(&metadata, |context| Mounted::new(service, context), NoHooks).await
 }
 
 /// The hooks of a service that has none.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 struct NoHooks;
 
 impl Hooks for NoHooks {
@@ -141,12 +143,6 @@ impl Hooks for NoHooks {
 /// The hooks of a [`ToruPlugin`].
 struct PluginHooks<P>(Arc<P>);
 
-impl<P> Clone for PluginHooks<P> {
-    fn clone(&self) -> Self {
-        Self(self.0.clone())
-    }
-}
-
 impl<P: ToruPlugin> Hooks for PluginHooks<P> {
     async fn init(&self, context: &PluginContext) -> PluginResult<()> {
         self.0.init(context).await
@@ -158,7 +154,19 @@ impl<P: ToruPlugin> Hooks for PluginHooks<P> {
 }
 
 /// A [`ToruPlugin`] as a service.
-struct PluginService<P>(Arc<P>);
+struct PluginService<P>(Arc<Served<P>>);
+
+/// A plugin, and what it knows of its place.
+struct Served<P> {
+    plugin: Arc<P>,
+    context: PluginContext,
+}
+
+impl<P> PluginService<P> {
+    fn of(plugin: Arc<P>) -> impl FnOnce(PluginContext) -> Self {
+        |context| Self(Arc::new(Served { plugin, context }))
+    }
+}
 
 impl<P> Clone for PluginService<P> {
     fn clone(&self) -> Self {
@@ -175,17 +183,17 @@ impl<P: ToruPlugin> Service<::http::Request<Body>> for PluginService<P> {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, mut request: ::http::Request<Body>) -> Self::Future {
-        let plugin = self.0.clone();
+    fn call(&mut self, request: ::http::Request<Body>) -> Self::Future {
+        let served = self.0.clone();
         Box::pin(async move {
-            let context = request
-                .extensions_mut()
-                .remove::<PluginContext>()
-                .expect("the engine puts its context into every request");
-            let uri = request.uri().clone();
-            match plugin.handle_http(&context, request.into()).await {
+            let Served { plugin, context } = &*served;
+            let path = request.uri().path_and_query().cloned();
+            match plugin.handle_http(context, request.into()).await {
                 Ok(response) => Ok(response.into_inner()),
-                Err(error) => Ok(answer_failure(&context, uri.path(), &error)),
+                Err(error) => {
+                    let path = path.as_ref().map_or("", PathAndQuery::path);
+                    Ok(answer_failure(context, path, &error))
+                }
             }
         })
     }

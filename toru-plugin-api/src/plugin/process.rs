@@ -2,7 +2,7 @@
 
 use std::{
     env,
-    ffi::OsStr,
+    ffi::{OsStr, OsString},
     io::{self, Write},
     os::fd::RawFd,
     path::Path,
@@ -15,8 +15,8 @@ use tokio::net::UnixStream;
 use tower_service::Service;
 
 use super::{
-    Body, ServeError,
-    engine::{self, End, Hooks},
+    Body, PluginContext, ServeError,
+    engine::{self, End, Greeted, Hooks},
     listen,
 };
 use crate::{driver::BoxError, metadata::PluginMetadata, sys};
@@ -42,7 +42,11 @@ pub(super) enum Starter {
     Developer,
 }
 
-pub(super) async fn serve<S, B, H>(metadata: &PluginMetadata, service: S, hooks: H) -> Result<(), ServeError>
+pub(super) async fn serve<S, B, H>(
+    metadata: &PluginMetadata,
+    service: impl FnOnce(PluginContext) -> S,
+    hooks: H,
+) -> Result<(), ServeError>
 where
     S: Service<http::Request<Body>, Response = http::Response<B>> + Clone + Send + Sync + 'static,
     S::Error: Into<BoxError>,
@@ -57,13 +61,23 @@ where
     if metadata.protocol() < PROTOCOL || metadata.protocol_min() > PROTOCOL {
         return Err(ServeError::ProtocolVersion);
     }
-    let (first, starter) = first_socket().await?;
+    let (socket, starter) = first_socket()?;
     let extra = extra_sockets()?;
-    match (engine::run(first, extra, engine::settings(), service, hooks).await, starter) {
+    let served = async {
+        let first = match socket {
+            FirstSocket::Inherited(socket) => Greeted::over(socket).await?,
+            FirstSocket::AtPath(path) => {
+                listen::await_host(Path::new(&path), starter).await.map_err(ServeError::Listen)?
+            }
+        };
+        engine::run(first, extra, service, hooks).await
+    };
+    match (served.await, starter) {
         (Ok(End::Shutdown), _) => Ok(()),
         // Whoever attached it has let go of it: there is nothing more to do, and nothing is wrong.
         (Ok(End::LinkLost), Starter::Developer) => Ok(()),
-        (Err(error @ ServeError::Refused(_)), _) | (Err(error), Starter::Developer) => Err(error),
+        (Err(error @ (ServeError::Refused(_) | ServeError::Listen(_))), _)
+        | (Err(error), Starter::Developer) => Err(error),
         (Ok(End::LinkLost), Starter::Host) => Err(end_group(ServeError::LinkLost)),
         (Err(error), Starter::Host) => Err(end_group(error)),
     }
@@ -81,18 +95,22 @@ fn print_metadata(metadata: &PluginMetadata) -> ! {
     }
 }
 
-/// The socket that the host passed on, or that of the host which comes by the path. With neither this process was started
-/// by hand for nothing: it says what to do, and exits.
-async fn first_socket() -> Result<(UnixStream, Starter), ServeError> {
+/// Where the first link comes from.
+enum FirstSocket {
+    /// The host passed it on.
+    Inherited(UnixStream),
+    /// The host connects there.
+    AtPath(OsString),
+}
+
+/// With neither this process was started by hand for nothing: it says what to do, and exits.
+fn first_socket() -> Result<(FirstSocket, Starter), ServeError> {
     if let Some(number) = env::var_os(FD_VARIABLE) {
-        return Ok((inherited_socket(&number)?, Starter::Host));
+        return Ok((FirstSocket::Inherited(inherited_socket(&number)?), Starter::Host));
     }
     let starter = if env::var_os(INSTANCE_VARIABLE).is_some() { Starter::Host } else { Starter::Developer };
     match env::var_os(SOCKET_VARIABLE).filter(|path| !path.is_empty()) {
-        Some(path) => {
-            let socket = listen::accept(Path::new(&path), starter).await;
-            Ok((socket.map_err(ServeError::Listen)?, starter))
-        }
+        Some(path) => Ok((FirstSocket::AtPath(path), starter)),
         None => {
             eprintln!("{}", ServeError::NotStartedByHost);
             exit(USAGE)

@@ -31,15 +31,16 @@ pub(super) struct Ids {
 }
 
 impl Ids {
-    /// Of a side whose streams have all numbers after this one still before them.
-    pub(super) fn after(side: Side, number: Option<u32>) -> Self {
-        let parity = u32::from(side == Side::Host);
-        Self { side, own_last: number.map(|number| number & !1 | parity), peer_last: None }
+    /// Of a side before its first stream.
+    pub(super) fn new(side: Side) -> Self {
+        Self { side, own_last: None, peer_last: None }
     }
 
-    /// Goes on after these numbers.
+    /// Goes on after these numbers, whatever their parity.
     pub(super) fn jump(&mut self, own_last: Option<u32>, peer_last: Option<u32>) {
-        (self.own_last, self.peer_last) = (own_last, peer_last);
+        let parity = u32::from(self.side == Side::Host);
+        self.own_last = own_last.map(|number| number & !1 | parity);
+        self.peer_last = peer_last.map(|number| number & !1 | (parity ^ 1));
     }
 
     /// Whether this side opens streams of this number: odd ones are the host's.
@@ -83,16 +84,16 @@ mod tests {
 
     #[test]
     fn first_numbers_are_one_and_two() {
-        assert_eq!(Ids::after(Side::Host, None).next(none_open), StreamId(1));
-        assert_eq!(Ids::after(Side::Plugin, None).next(none_open), StreamId(2));
+        assert_eq!(Ids::new(Side::Host).next(none_open), StreamId(1));
+        assert_eq!(Ids::new(Side::Plugin).next(none_open), StreamId(2));
     }
 
     #[test]
     fn numbers_wrap_without_zero() {
-        let mut host = Ids::after(Side::Host, None);
+        let mut host = Ids::new(Side::Host);
         host.jump(Some(u32::MAX), None);
         assert_eq!(host.next(none_open), StreamId(1));
-        let mut plugin = Ids::after(Side::Plugin, None);
+        let mut plugin = Ids::new(Side::Plugin);
         plugin.jump(Some(u32::MAX - 1), None);
         assert_eq!(plugin.next(none_open), StreamId(2));
     }
@@ -100,22 +101,28 @@ mod tests {
     #[test]
     fn a_side_goes_on_after_a_number_with_those_of_its_parity() {
         for last in [u32::MAX - 1, u32::MAX] {
-            assert_eq!(Ids::after(Side::Host, Some(last)).next(none_open), StreamId(1));
-            assert_eq!(Ids::after(Side::Plugin, Some(last)).next(none_open), StreamId(2));
+            for (side, next) in [(Side::Host, 1), (Side::Plugin, 2)] {
+                let mut ids = Ids::new(side);
+                ids.jump(Some(last), None);
+                assert_eq!(ids.next(none_open), StreamId(next));
+            }
         }
-        assert_eq!(Ids::after(Side::Host, Some(6)).next(none_open), StreamId(9));
+        let mut host = Ids::new(Side::Host);
+        host.jump(Some(6), Some(7));
+        assert_eq!(host.next(none_open), StreamId(9));
+        assert_eq!([6, 8].map(|id| host.absent(StreamId(id))), [Absent::Forgotten, Absent::NotOpened]);
     }
 
     #[test]
     fn open_numbers_are_skipped() {
-        let mut host = Ids::after(Side::Host, None);
+        let mut host = Ids::new(Side::Host);
         host.jump(Some(u32::MAX), None);
         assert_eq!(host.next(|id| id.0 < 5), StreamId(5));
     }
 
     #[test]
     fn numbers_up_to_the_last_are_forgotten_and_later_ones_not_opened() {
-        let mut host = Ids::after(Side::Host, None);
+        let mut host = Ids::new(Side::Host);
         assert_eq!(host.absent(StreamId(2)), Absent::NotOpened);
         host.opened(StreamId(0xFFFF_FFFE));
         assert_eq!(host.absent(StreamId(0xFFFF_FFFE)), Absent::Forgotten);

@@ -10,6 +10,7 @@ mod event;
 mod handshake;
 mod health;
 mod ids;
+mod pieces;
 mod queue;
 mod recv;
 mod send;
@@ -56,10 +57,6 @@ pub struct Settings {
     pub ping_unhealthy: u32,
     /// Host: missed pings after which the peer is dead.
     pub ping_dead: u32,
-    /// A setting of tests: the streams of this side are numbered as if all up to this number had been open before, so that
-    /// the numbers wrap soon. `None`: they begin with the first.
-    #[doc(hidden)]
-    pub numbers_after: Option<u32>,
 }
 
 impl Default for Settings {
@@ -73,7 +70,6 @@ impl Default for Settings {
             ping_interval: Some(Duration::from_secs(10)),
             ping_unhealthy: 3,
             ping_dead: 6,
-            numbers_after: None,
         }
     }
 }

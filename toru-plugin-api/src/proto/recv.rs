@@ -67,8 +67,13 @@ pub(super) enum DataFault {
 pub(super) enum Arrival {
     /// Nothing that must be told.
     Quiet,
-    /// The reader is to be told.
-    Readable,
+    /// It waits for the reader.
+    Stored {
+        /// The reader is to be told.
+        tell: bool,
+        /// It is kept as it came: a piece of the read buffer.
+        is_piece: bool,
+    },
     /// Credit goes back.
     Credit(u32),
     /// The body is shorter or longer than its content-length: it is cut.
@@ -176,8 +181,13 @@ impl RecvHalf {
                 _ => return Arrival::LengthMismatch,
             }
         }
-        self.buffer.push(bytes);
-        if std::mem::replace(&mut self.told, true) { Arrival::Quiet } else { Arrival::Readable }
+        let is_piece = self.buffer.push(bytes);
+        Arrival::Stored { tell: !std::mem::replace(&mut self.told, true), is_piece }
+    }
+
+    /// What waits is copied, so that it keeps no read buffer.
+    pub(super) fn let_go_of_pieces(&mut self) {
+        self.buffer.let_go();
     }
 
     /// Gives the application what there is, and the credit that goes back for it.

@@ -211,7 +211,7 @@ impl SendHalf {
             Some(front) => {
                 let size = front.len().min(self.credit.available()).min(limit);
                 let bytes = front.split_to(size);
-                if cfg!(feature = "seeded-bug") && front.len() == 1 {
+                if cfg!(seeded_bug) && front.len() == 1 {
                     // The fuzzer's prey: a byte that alone found no room is lost.
                     front.clear();
                 }

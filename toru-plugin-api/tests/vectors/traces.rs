@@ -1,21 +1,20 @@
-//! The golden vectors of kind `trace`: one end of a link against frames, step by step.
+//! The golden vectors of kind `trace` are run: one end of a link against frames, step by step.
 
 use std::{
-    collections::{BTreeMap, HashSet, VecDeque},
+    collections::{HashSet, VecDeque},
     time::{Duration, Instant},
 };
 
 use bytes::{Buf, Bytes, BytesMut};
 use http::HeaderMap;
-use serde::Deserialize;
 use serde_json::{Map, Value};
 use toru_plugin_api::{
-    frame::{Decoder, Frame, Limits, ResetCode, StreamId, TransmitBuf, head},
+    frame::{Decoder, Frame, ResetCode, StreamId, TransmitBuf, head},
     message::{
         KnownNames,
         http::{RequestHead, ResponseHead},
         kv::{KvAnswer, KvCall},
-        lifecycle::{Failed, Features, Init, Ready},
+        lifecycle::{Failed, Init, Ready},
         parse,
     },
     proto::{
@@ -23,94 +22,11 @@ use toru_plugin_api::{
     },
 };
 
-use super::{expand::expand, files, meaning};
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Trace {
-    name: String,
-    side: String,
-    #[serde(default, rename = "simple")]
-    _simple: bool,
-    #[serde(default)]
-    start: Start,
-    #[serde(default)]
-    own: Offer,
-    #[serde(default)]
-    peer: Offer,
-    #[serde(default)]
-    last: Last,
-    steps: Vec<Step>,
-}
-
-#[derive(Deserialize, Default, PartialEq, Eq)]
-#[serde(rename_all = "lowercase")]
-enum Start {
-    #[default]
-    Ready,
-    Fresh,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(deny_unknown_fields)]
-struct Offer {
-    features: Option<Vec<String>>,
-    window: Option<u32>,
-    max_streams: Option<u32>,
-    max_message: Option<u32>,
-    max_data: Option<u32>,
-}
-
-impl Offer {
-    fn features(&self) -> Features {
-        self.features.clone().map_or_else(|| Features::new(["streams"]), Features::new)
-    }
-
-    fn limits(&self) -> Limits {
-        let default = Limits::DEFAULT;
-        Limits {
-            window: self.window.unwrap_or(default.window),
-            max_streams: self.max_streams.unwrap_or(default.max_streams),
-            max_message: self.max_message.unwrap_or(default.max_message),
-            max_data: self.max_data.unwrap_or(default.max_data),
-        }
-    }
-}
-
-#[derive(Deserialize, Default)]
-#[serde(deny_unknown_fields)]
-struct Last {
-    own: Option<u32>,
-    peer: Option<u32>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "lowercase")]
-enum Step {
-    In(Value),
-    Out(Value),
-    Do(Act),
-    Streams(BTreeMap<String, (String, String)>),
-    Error(String),
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields, tag = "act", rename_all = "snake_case")]
-enum Act {
-    Ready,
-    Fail { code: String, message: String },
-    Request { stream: u32, method: String, path: String, headers: Vec<(String, String)>, body: Value },
-    Respond { stream: u32, status: u16, headers: Vec<(String, String)>, body: Value },
-    CallKv { stream: u32, key: String },
-    AnswerKv { stream: u32, value: Option<String> },
-    Send { stream: u32, bytes: Value },
-    Finish { stream: u32 },
-    Read { stream: u32, bytes: usize, then: String },
-    Reset { stream: u32, code: u8 },
-    Wait { ms: u64 },
-    Last { own: Option<u32>, peer: Option<u32> },
-    Together { acts: Vec<Act> },
-}
+use super::{
+    expand::expand,
+    files, meaning,
+    trace::{Act, Offer, Start, Step, Trace},
+};
 
 /// One end, and what it has sent that no `out` has taken.
 struct End {

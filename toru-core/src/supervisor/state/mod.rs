@@ -284,11 +284,10 @@ impl Machine {
         self.closing && self.is_idle()
     }
 
-    /// With `seeded-bug` the last start but one counts too, so that its exit is taken for that of the process that runs: the
+    /// With `seeded_bug` the last start but one counts too, so that its exit is taken for that of the process that runs: the
     /// fuzzer's prey.
     fn is_current(&self, generation: Generation) -> bool {
-        generation == self.generation
-            || (cfg!(feature = "seeded-bug") && generation.0 + 1 == self.generation.0)
+        generation == self.generation || (cfg!(seeded_bug) && generation.0 + 1 == self.generation.0)
     }
 
     fn is_wanted(&self) -> bool {

@@ -23,7 +23,7 @@ fn spawn_offer(host: &End) -> JoinHandle<Result<Response, RequestError>> {
 }
 
 /// The host's and the plugin's end of a tunnel.
-async fn tunnel(host: &End, plugin: &mut End) -> (Tunnel, Tunnel) {
+pub(super) async fn tunnel(host: &End, plugin: &mut End) -> (Tunnel, Tunnel) {
     let offered = spawn_offer(host);
     let request = plugin.accept().await;
     assert!(request.responder.offers_upgrade());
@@ -100,6 +100,19 @@ async fn a_cut_is_seen_by_who_neither_reads_nor_writes() {
         assert!(!cut.is_finished());
         drop(acts);
         (&mut cut).await.unwrap();
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_cut_is_seen_by_who_sends_no_more_and_does_not_read() {
+    each_way(async |acts: Tunnel, mut sees: Tunnel| {
+        sees.finish();
+        let cut = tokio::spawn(async move { std::future::poll_fn(|cx| sees.poll_cut(cx)).await });
+        tokio::task::yield_now().await;
+        assert!(!cut.is_finished());
+        drop(acts);
+        cut.await.unwrap();
     })
     .await;
 }

@@ -2,20 +2,21 @@
 
 use std::io::{self, IoSlice};
 
-use tokio::io::ReadBuf;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadBuf};
 
-use super::*;
+use super::{tunnels::tunnel, *};
 use toru_plugin_api::message::kv::{KvAnswer, KvCall};
 
-/// Counts the writes of the stream inside.
+/// Counts the writes of the stream inside, and sees how much each read may take.
 struct CountWrites<IO> {
     io: IO,
     writes: Arc<AtomicUsize>,
+    read_room: Arc<AtomicUsize>,
 }
 
 impl<IO> CountWrites<IO> {
     fn new(io: IO) -> Self {
-        Self { io, writes: Arc::default() }
+        Self { io, writes: Arc::default(), read_room: Arc::default() }
     }
 }
 
@@ -25,6 +26,7 @@ impl<IO: AsyncRead + Unpin> AsyncRead for CountWrites<IO> {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        self.read_room.store(buf.remaining(), Ordering::Relaxed);
         Pin::new(&mut self.io).poll_read(cx, buf)
     }
 }
@@ -100,6 +102,53 @@ async fn reading_goes_on_while_writing_is_blocked() {
     }
     plugin.handle.close();
     store.await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_link_with_an_idle_tunnel_gives_its_large_buffers_back() {
+    const SMALL: usize = 8 << 10;
+    let (host_io, plugin_io) = tokio::io::duplex(1 << 20);
+    let plugin_io = CountWrites::new(plugin_io);
+    let read_room = plugin_io.read_room.clone();
+    let (host, mut plugin) = pair_over(host_io, plugin_io, settings(), settings()).await;
+    let (mut hosts, mut plugins) = tunnel(&host, &mut plugin).await;
+    let (large, mut received) = (vec![0; 16 << 20], vec![0; 16 << 20]);
+    let (sent, received) = tokio::join!(hosts.write_all(&large), plugins.read_exact(&mut received));
+    assert!(sent.is_ok() && received.is_ok());
+    settle().await;
+    assert!(read_room.load(Ordering::Relaxed) > 2 * SMALL, "it reads much at once");
+    tokio::time::sleep(Duration::from_secs(21)).await;
+    hosts.write_all(b"small").await.unwrap();
+    plugins.read_exact(&mut [0; 5]).await.unwrap();
+    let room = read_room.load(Ordering::Relaxed);
+    assert!(room <= SMALL, "it would read {room} bytes at once");
+}
+
+/// The memory that a chunk keeps alive; `None`: it lies in a buffer that is in use.
+fn kept_by(chunk: Bytes) -> Option<usize> {
+    chunk.try_into_mut().ok().map(|chunk| chunk.capacity())
+}
+
+#[tokio::test]
+async fn what_nobody_reads_keeps_two_read_buffers_at_most() {
+    const SMALL: usize = 4 << 10;
+    let (host_io, plugin_io) = tokio::io::duplex(1 << 20);
+    let (host, mut plugin) = pair_over(host_io, plugin_io, settings(), settings()).await;
+    let (mut hosts, mut unread) = tunnel(&host, &mut plugin).await;
+    let (mut busy_hosts, mut busy) = tunnel(&host, &mut plugin).await;
+    let (large, mut received) = (vec![0; 2 << 20], vec![0; 2 << 20]);
+    for _ in 0..12 {
+        hosts.write_all(&[1; SMALL]).await.unwrap();
+        let (sent, received) = tokio::join!(busy_hosts.write_all(&large), busy.read_exact(&mut received));
+        assert!(sent.is_ok() && received.is_ok());
+    }
+    let mut in_large = 0;
+    for _ in 0..12 {
+        let chunk = std::future::poll_fn(|cx| unread.poll_chunk(cx)).await.unwrap().unwrap();
+        assert_eq!(chunk.len(), SMALL);
+        in_large += usize::from(kept_by(chunk).is_none_or(|kept| kept > SMALL));
+    }
+    assert!(in_large <= 2, "{in_large} chunks of 12 keep a buffer alive");
 }
 
 #[tokio::test]

@@ -68,8 +68,8 @@ fn put_escape(out: &mut Vec<u8>, byte: u8) {
         b'"' => out.extend_from_slice(b"\\\""),
         b'\\' => out.extend_from_slice(b"\\\\"),
         b'\n' => out.extend_from_slice(b"\\n"),
-        // With `seeded-bug` it becomes another character: the fuzzer's prey.
-        b'\r' if cfg!(feature = "seeded-bug") => out.extend_from_slice(b"\\n"),
+        // With `seeded_bug` it becomes another character: the fuzzer's prey.
+        b'\r' if cfg!(seeded_bug) => out.extend_from_slice(b"\\n"),
         b'\r' => out.extend_from_slice(b"\\r"),
         b'\t' => out.extend_from_slice(b"\\t"),
         _ => write!(out, "\\u{byte:04x}").expect("writing to memory cannot fail"),

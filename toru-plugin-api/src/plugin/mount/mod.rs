@@ -12,14 +12,26 @@ use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, header};
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
-use super::{Body, Caller};
+use super::{
+    Body, Caller, PluginContext,
+    caller::{X_FORWARDED_PREFIX, base_path},
+};
 use paths::Mount;
 
 const REFRESH: HeaderName = HeaderName::from_static("refresh");
 
 /// A service that was written to stand alone, behind a host that serves it under a prefix.
 #[derive(Debug, Clone)]
-pub(super) struct Mounted<S>(pub(super) S);
+pub(super) struct Mounted<S> {
+    service: S,
+    context: PluginContext,
+}
+
+impl<S> Mounted<S> {
+    pub(super) fn new(service: S, context: PluginContext) -> Self {
+        Self { service, context }
+    }
+}
 
 impl<S, B> Service<Request<Body>> for Mounted<S>
 where
@@ -30,25 +42,26 @@ where
     type Future = MountedFuture<S::Future>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
-        self.0.poll_ready(cx)
+        self.service.poll_ready(cx)
     }
 
     fn call(&mut self, mut request: Request<Body>) -> Self::Future {
-        let caller = Caller::from_headers(request.headers());
         let asked = Asked {
-            caller: caller.clone(),
+            prefix: request.headers().get(X_FORWARDED_PREFIX).cloned(),
             host: request.headers().get(header::HOST).cloned(),
             is_for_root: request.uri().path() == "/",
         };
+        let caller = Caller::from_headers(request.headers());
         request.extensions_mut().insert(caller);
-        MountedFuture { answer: self.0.call(request), asked }
+        request.extensions_mut().insert(self.context.clone());
+        MountedFuture { answer: self.service.call(request), asked }
     }
 }
 
 /// What is kept of a request for its answer.
 #[derive(Debug)]
 struct Asked {
-    caller: Caller,
+    prefix: Option<HeaderValue>,
     host: Option<HeaderValue>,
     is_for_root: bool,
 }
@@ -81,7 +94,7 @@ where
 
 /// Puts the app's own paths in these fields under the prefix; `docs/HTTP.md` has the table.
 fn put_under(headers: &mut HeaderMap, asked: &Asked) {
-    let prefix = asked.caller.base_path();
+    let prefix = base_path(asked.prefix.as_ref());
     if !prefix.starts_with('/') {
         return;
     }

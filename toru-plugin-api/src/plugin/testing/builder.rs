@@ -8,7 +8,10 @@ use std::{
 use bytes::Bytes;
 use http::{Request, Response};
 use serde_json::{Map, Value};
-use tokio::sync::{oneshot, watch};
+use tokio::{
+    io::DuplexStream,
+    sync::{oneshot, watch},
+};
 use tower_service::Service;
 
 use super::{HostService, HostSide, MemoryKv, Records, TestHost, ended};
@@ -18,8 +21,8 @@ use crate::{
     message::lifecycle::{Features, Init, Pong, feature},
     metadata::PluginMetadata,
     plugin::{
-        Body, NoHooks, PluginHooks, PluginService, ServeError, ToruPlugin,
-        engine::{self, Hooks},
+        Body, NoHooks, PluginContext, PluginHooks, PluginService, ServeError, ToruPlugin,
+        engine::{self, Greeted, Hooks},
         mount::Mounted,
     },
     proto::{Connection, Settings},
@@ -111,7 +114,7 @@ impl TestHostBuilder {
     pub async fn start<P: ToruPlugin>(self, plugin: P) -> Result<TestHost, ServeError> {
         let plugin = Arc::new(plugin);
         let metadata = plugin.metadata();
-        self.run(&metadata, PluginService(plugin.clone()), PluginHooks(plugin)).await
+        self.run(&metadata, PluginService::of(plugin.clone()), PluginHooks(plugin)).await
     }
 
     /// Starts a service as a plugin and awaits that it is ready.
@@ -130,13 +133,13 @@ impl TestHostBuilder {
         B: http_body::Body<Data = Bytes> + Send + 'static,
         B::Error: Into<BoxError>,
     {
-        self.run(metadata, Mounted(service), NoHooks).await
+        self.run(metadata, |context| Mounted::new(service, context), NoHooks).await
     }
 
     async fn run<S, B, H>(
         self,
         metadata: &PluginMetadata,
-        service: S,
+        service: impl FnOnce(PluginContext) -> S + Send + 'static,
         hooks: H,
     ) -> Result<TestHost, ServeError>
     where
@@ -148,7 +151,10 @@ impl TestHostBuilder {
         H: Hooks,
     {
         let (host_end, plugin_end) = tokio::io::duplex(PIPE_BYTES);
-        let plugin = tokio::spawn(engine::run(plugin_end, Vec::new(), engine::settings(), service, hooks));
+        let plugin = tokio::spawn(async move {
+            let first = Greeted::over(plugin_end).await?;
+            engine::run(first, Vec::<DuplexStream>::new(), service, hooks).await
+        });
         let init = self.init(metadata);
         let mut settings = self.settings;
         if self.service.is_some() {

@@ -1,12 +1,9 @@
 //! What the application wants.
 
-use std::{
-    borrow::Borrow,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::{Method, StatusCode};
+use http::StatusCode;
 
 use super::{
     Connection, OutgoingBody, ReadOutcome, Side,
@@ -16,17 +13,16 @@ use crate::{
     frame::{ResetCode, StreamId},
     message::{
         event::EventMessage,
-        http::{RequestHead, ResponseHead},
-        kv::{self, KvAnswer, KvCall, KvError, KvErrorCode},
+        http::ResponseHead,
+        kv::{self, KvAnswer, KvError, KvErrorCode},
         lifecycle::{Draining, Failed, Pong, Ready, Shutdown},
         log::LogMessage,
     },
     proto::{
-        OpenError, StreamGone,
+        StreamGone,
         handshake::{Handshake, PROTOCOL},
-        recv::RecvHalf,
-        send::{AfterHead, SendHalf},
-        stream::{Exchange, Stream, Upgrade},
+        send::AfterHead,
+        stream::{Exchange, Upgrade},
     },
 };
 
@@ -59,46 +55,6 @@ impl Connection {
         self.handshake = Handshake::Refused;
         failed.encode(self.queue.draft());
         self.queue.message();
-    }
-
-    /// Opens a stream with a request: the host at any time, the plugin where the feature `http-out` is in force, and without
-    /// [`OutgoingBody::Tunnel`]. Give it only while [`has_room`](Self::has_room).
-    ///
-    /// # Errors
-    /// See [`OpenError`]; nothing was sent then.
-    pub fn request(
-        &mut self,
-        head: impl Borrow<RequestHead>,
-        body: OutgoingBody,
-        now: Instant,
-    ) -> Result<StreamId, OpenError> {
-        let head = head.borrow();
-        self.check_request_open()?;
-        if self.side == Side::Plugin && body == OutgoingBody::Tunnel {
-            return Err(OpenError::NoUpgrade);
-        }
-        let id = self.ids.next(|id| self.streams.contains(id));
-        let offered = body == OutgoingBody::Tunnel;
-        let rest = self.queue_head(id, Head::Request(head), body)?;
-        self.ids.opened(id);
-        let after = match rest {
-            Rest::Nothing => AfterHead::Nothing,
-            Rest::Open if offered => AfterHead::Held,
-            Rest::Known(_) | Rest::Open => AfterHead::Body,
-        };
-        let exchange = Exchange::Http {
-            head_only: head.method == Method::HEAD,
-            upgrade: if offered { Upgrade::Offered } else { Upgrade::No },
-        };
-        let send = SendHalf::with_head(self.peer.window, after);
-        let recv = RecvHalf::awaiting_head(self.settings.limits.window);
-        let stream = self.streams.insert(id, true, Stream::new(exchange, send, recv));
-        if let Rest::Known(bytes) = rest {
-            stream.send.push_all(bytes);
-        }
-        self.schedule(id);
-        self.retime(id, true, now);
-        Ok(id)
     }
 
     /// Answers a request. Give it only while [`has_room`](Self::has_room).
@@ -146,30 +102,6 @@ impl Connection {
         self.schedule(id);
         self.settle(id);
         Ok(())
-    }
-
-    /// Opens a stream with a KV call. Give it only while [`has_room`](Self::has_room).
-    ///
-    /// # Errors
-    /// See [`OpenError`]; nothing was sent then.
-    pub fn call_kv(&mut self, call: KvCall, now: Instant) -> Result<StreamId, OpenError> {
-        self.check_call_open()?;
-        if call.check().is_err_and(|error| error.code == KvErrorCode::TooLarge) {
-            return Err(OpenError::TooLarge);
-        }
-        let id = self.ids.next(|id| self.streams.contains(id));
-        kv::encode_call(self.queue.draft(), id, &call);
-        if !self.draft_fits(0) {
-            self.queue.discard_draft();
-            return Err(OpenError::TooLarge);
-        }
-        self.queue.message();
-        self.ids.opened(id);
-        let send = SendHalf::with_head(self.peer.window, AfterHead::Nothing);
-        let recv = RecvHalf::awaiting_head(self.settings.limits.window);
-        self.streams.insert(id, true, Stream::new(Exchange::Kv, send, recv));
-        self.retime(id, true, now);
-        Ok(id)
     }
 
     /// Answers a KV call. To be called for every [`Event::KvCall`](super::super::Event::KvCall), even after its stream was
@@ -275,7 +207,8 @@ impl Connection {
     }
 
     /// Closes a tunnel: what was sent goes out, then its END; the rest of what the peer sends is not wanted, which RESET 0 says after the
-    /// END unless the peer's has come by then. Nothing of the stream is told any more. Ignored for what is no tunnel.
+    /// END unless the peer's has come by then. Until the END is out it is discarded under credit: a peer that writes before it reads would
+    /// else wait for credit, and this side for its. Nothing of the stream is told any more. Ignored for what is no tunnel.
     pub fn hang_up(&mut self, id: StreamId, _now: Instant) {
         let Some(stream) = self.streams.get_mut(id).filter(|stream| stream.upgrade() == Upgrade::Taken)
         else {
@@ -283,9 +216,10 @@ impl Connection {
         };
         stream.muted = true;
         stream.hangs_up = true;
-        stream.recv.deafen();
+        let credit = stream.recv.discard(&mut self.raises);
         // It may have been finished, or ended, before.
         let _ = stream.send.finish();
+        self.return_credit(id, credit);
         self.schedule(id);
         self.stop_if_hung_up(id);
         self.release(id);

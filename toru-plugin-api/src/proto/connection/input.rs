@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
 
-use super::{Connection, Handled, Progress};
+use super::{Connection, Handled, Progress, Side};
 use crate::{
     frame::{
         Frame, ResetCode, StreamId, head,
@@ -87,8 +87,9 @@ impl Connection {
         self.handshake.check_frame(&frame)?;
         match frame {
             Frame::Message(text) => {
+                let text = self.frame_to_hold(text);
                 let handled = match message::parse_frame(&text, &mut self.names) {
-                    Ok(message) => self.handle_message(message, now),
+                    Ok(message) => self.handle_message(message, text.len(), now),
                     Err(error) => Err(error.into()),
                 };
                 handled.inspect_err(|_| self.keep_offending(&text))?;
@@ -125,7 +126,14 @@ impl Connection {
         })?;
         match arrival {
             Arrival::Quiet => {}
-            Arrival::Readable => self.events.push_back(Event::Readable(id)),
+            Arrival::Stored { tell, is_piece } => {
+                if tell {
+                    self.events.push_back(Event::Readable(id));
+                }
+                if is_piece && self.pieces.kept(id) {
+                    self.let_go_of_input();
+                }
+            }
             Arrival::Credit(credit) => self.return_credit(id, Some(credit)),
             Arrival::LengthMismatch => self.fail_stream(id),
         }
@@ -133,6 +141,17 @@ impl Connection {
             self.peer_ended(id, now);
         }
         Ok(())
+    }
+
+    /// Another buffer than before will be given to [`handle_input`](Self::handle_input), because pieces of that are still in use. What
+    /// still waits of the one before that one is copied: so what nobody reads keeps two read buffers alive at most, whatever their size,
+    /// and not one for each few KiB.
+    pub fn let_go_of_input(&mut self) {
+        for id in self.pieces.next_buffer() {
+            if let Some(stream) = self.streams.get_mut(id) {
+                stream.recv.let_go_of_pieces();
+            }
+        }
     }
 
     /// The peer's direction has ended, by what ends it whole.
@@ -167,7 +186,7 @@ impl Connection {
             if unfinished && !stream.muted {
                 self.events.push_back(Event::StopSending(id));
             }
-        } else if self.ids.is_own(id) || unfinished {
+        } else if self.ids.is_own(id) || unfinished || stream.upgrade() == Upgrade::Taken {
             self.tell_reset(id, code, true);
         } else if stream.recv.cut(code) {
             self.events.push_back(Event::Readable(id));
@@ -196,7 +215,16 @@ impl Connection {
             let (head, body) = head::parse_response(flags, bytes, &mut self.names)?;
             return self.handle_response(id, head, body, now);
         }
+        let bytes = self.frame_to_hold(bytes);
+        let frame_length = bytes.len();
         let (head, body) = head::parse_request(flags, bytes, &mut self.names)?;
-        self.handle_request(id, head, body)
+        self.handle_request(id, head, body, frame_length)
+    }
+
+    /// A frame of which a request of the plugin may be made. What is read of it are its pieces, and a piece keeps alive all of
+    /// the memory that it lies in: in memory of its own that is the frame, and not the buffer that the link was read into, many
+    /// times as large, which would be held outside of the bound on requests in work.
+    fn frame_to_hold(&self, frame: Bytes) -> Bytes {
+        if self.side == Side::Host && self.http_out { Bytes::copy_from_slice(&frame) } else { frame }
     }
 }

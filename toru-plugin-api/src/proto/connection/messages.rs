@@ -27,10 +27,10 @@ use crate::{
 const TOLD_UNKNOWN: usize = 64;
 
 impl Connection {
-    pub(super) fn handle_message(&mut self, message: Parsed, now: Instant) -> Handled {
+    pub(super) fn handle_message(&mut self, message: Parsed, frame_length: usize, now: Instant) -> Handled {
         self.handshake.check_message(&message)?;
         match (self.side, message) {
-            (_, Parsed::Request { id, head, body }) => self.handle_request(id, head, body),
+            (_, Parsed::Request { id, head, body }) => self.handle_request(id, head, body, frame_length),
             (_, Parsed::Response { id, head, body }) => self.handle_response(id, head, body, now),
             (_, Parsed::KvCall { id, call }) => self.handle_call(id, call),
             (_, Parsed::KvAnswer { id, answer }) => self.handle_answer(id, answer),
@@ -121,6 +121,7 @@ impl Connection {
         id: StreamId,
         head: Result<RequestHead, HeadError>,
         body: Framing,
+        frame_length: usize,
     ) -> Handled {
         self.admit(id, "a request")?;
         self.check_form(&body)?;
@@ -139,7 +140,7 @@ impl Connection {
             Err(_) => return self.reject_request(id, &body, ResetCode::INTERNAL),
         };
         match self.side {
-            Side::Host => self.accept_from_plugin(id, head, body),
+            Side::Host => self.accept_from_plugin(id, head, body, frame_length),
             Side::Plugin => self.accept_from_host(id, head, body),
         }
     }
@@ -160,8 +161,14 @@ impl Connection {
 
     /// Takes a request of the plugin, unless those in work hold too much. An upgrade that it offers is not seen: the request
     /// is answered without it (RFC 9110, 7.8).
-    fn accept_from_plugin(&mut self, id: StreamId, head: RequestHead, body: Framing) -> Handled {
-        let size = request_size(&head, &body);
+    fn accept_from_plugin(
+        &mut self,
+        id: StreamId,
+        head: RequestHead,
+        body: Framing,
+        frame_length: usize,
+    ) -> Handled {
+        let size = request_size(frame_length, &head);
         let max_requests = usize::try_from(self.settings.limits.max_streams).unwrap_or(usize::MAX);
         if !self.requests.admit(size, max_requests) {
             return self.reject_request(id, &body, ResetCode::REFUSED);

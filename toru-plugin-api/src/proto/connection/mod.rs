@@ -1,11 +1,12 @@
 //! One end of a link.
 //!
-//! This file holds the state and its getters; the folder has one file for each family of methods.
+//! This file holds the state and its getters; the folder has one file for each family of methods, and for what they share.
 
 mod commands;
 mod heads;
 mod input;
 mod messages;
+mod opening;
 mod output;
 mod streams;
 mod timeouts;
@@ -15,10 +16,11 @@ use std::{collections::VecDeque, time::Instant};
 use bytes::Bytes;
 
 use super::{
-    ConnectionError, Event, Health, OpenError, Settings,
+    ConnectionError, Event, Health, Settings,
     handshake::{Handshake, PROTOCOL},
     health::Pings,
     ids::Ids,
+    pieces::Pieces,
     queue::Queue,
     streams::Streams,
     timer::Timers,
@@ -143,6 +145,7 @@ pub struct Connection {
     ids: Ids,
     streams: Streams,
     raises: Raises,
+    pieces: Pieces,
     timers: Timers,
     pings: Pings,
     queue: Queue,
@@ -204,9 +207,10 @@ impl Connection {
             bodies: false,
             heads: false,
             http_out: false,
-            ids: Ids::after(side, settings.numbers_after),
+            ids: Ids::new(side),
             streams: Streams::default(),
             raises: Raises::new(),
+            pieces: Pieces::default(),
             timers: Timers::new(settings.response_timeout, settings.body_idle_timeout, settings.kv_timeout),
             pings: Pings::new(settings.ping_interval, settings.ping_unhealthy, settings.ping_dead),
             queue: Queue::default(),
@@ -263,13 +267,6 @@ impl Connection {
     #[must_use]
     pub fn has_room(&self) -> bool {
         self.queue.has_room()
-    }
-
-    /// Whether all that keeps this side from opening a stream is that the peer's `max_streams` are open: one more may be
-    /// opened when one of them has ended.
-    #[must_use]
-    pub fn is_full(&self) -> bool {
-        self.check_call_open() == Err(OpenError::Full)
     }
 
     /// Whether [`poll_transmit`](Self::poll_transmit) has something to write.
@@ -347,39 +344,6 @@ impl Connection {
         self.decoder.set_limits(max_message, max_data);
     }
 
-    /// Whether this side may send requests; a plugin's are served until the link closes.
-    fn check_request_open(&self) -> Result<(), OpenError> {
-        match self.side {
-            Side::Host => self.check_host_open(),
-            Side::Plugin if self.closed || self.handshake != Handshake::Done => Err(OpenError::NotOpen),
-            Side::Plugin if !self.http_out => Err(OpenError::NotOffered),
-            Side::Plugin => self.check_places(),
-        }
-    }
-
-    /// Whether the host may open streams.
-    fn check_host_open(&self) -> Result<(), OpenError> {
-        match self.phase() {
-            Phase::Open if self.side == Side::Host => self.check_places(),
-            Phase::Draining if self.side == Side::Host => Err(OpenError::Draining),
-            _ => Err(OpenError::NotOpen),
-        }
-    }
-
-    /// Whether this side may make KV calls; a plugin's are served until the link closes.
-    fn check_call_open(&self) -> Result<(), OpenError> {
-        match self.side {
-            Side::Host => self.check_host_open(),
-            Side::Plugin if self.closed || !self.handshake.allows_calls() => Err(OpenError::NotOpen),
-            Side::Plugin => self.check_places(),
-        }
-    }
-
-    fn check_places(&self) -> Result<(), OpenError> {
-        let places = usize::try_from(self.peer.max_streams).unwrap_or(usize::MAX);
-        if self.streams.own() < places { Ok(()) } else { Err(OpenError::Full) }
-    }
-
     /// The connection has ended. What was not whole is lost; what was can still be read.
     fn close(&mut self) {
         self.closed = true;
@@ -396,7 +360,8 @@ impl Connection {
         self.streams.ids().len()
     }
 
-    /// Goes on after these stream numbers, as if all before them had been used: tests drive the wrap with it.
+    /// Goes on after these stream numbers, as if all before them had been used; after the next one, where the parity is not that of the
+    /// side. `None`: the first number is still to come. Tests drive the wrap with it.
     #[doc(hidden)]
     pub fn continue_numbers_after(&mut self, own_last: Option<u32>, peer_last: Option<u32>) {
         self.ids.jump(own_last, peer_last);

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::{Connection, Handled, Side};
+use super::{Connection, Side};
 use crate::{
     frame::{ResetCode, StreamId},
     message::kv::{KvError, KvErrorCode},
@@ -16,25 +16,6 @@ use crate::{
 };
 
 impl Connection {
-    /// Admits a stream that the peer opens.
-    pub(super) fn admit(&mut self, id: StreamId, what: &'static str) -> Handled {
-        if self.ids.is_own(id) {
-            return Err(ConnectionError::Parity(id));
-        }
-        if self.streams.contains(id) {
-            return Err(ConnectionError::InUse(id));
-        }
-        if self.ids.absent(id) == Absent::Forgotten {
-            return Err(ConnectionError::Forgotten { id, what });
-        }
-        let limit = self.settings.limits.max_streams;
-        if self.streams.peer() >= usize::try_from(limit).unwrap_or(usize::MAX) {
-            return Err(ConnectionError::TooManyStreams(limit));
-        }
-        self.ids.opened(id);
-        Ok(())
-    }
-
     /// The protocol error of DATA, a HEAD or a message for a stream that is not open.
     pub(super) fn absent(&self, id: StreamId, what: &'static str) -> ConnectionError {
         if self.is_forgotten(id) {
@@ -55,8 +36,8 @@ impl Connection {
         if let Some(timer) = stream.timer.take() {
             self.timers.stop(timer);
         }
-        // With `seeded-bug` a second RESET is sent: the fuzzer's prey.
-        if stream.reset_sent && !cfg!(feature = "seeded-bug") {
+        // With `seeded_bug` a second RESET is sent: the fuzzer's prey.
+        if stream.reset_sent && !cfg!(seeded_bug) {
             return;
         }
         stream.recv.stop_discarding();

@@ -1,12 +1,14 @@
 //! Credit (protocol section 3): windows bound what is under way, and a stopped reader blocks nobody else.
 
+use bytes::{Buf, BytesMut};
+
 use super::{
     Lone, Pair,
     pair::{get, ok, post, settings},
 };
 use crate::{
-    frame::{Frame, Limits, ResetCode, StreamId},
-    proto::{Event, OutgoingBody, ReadOutcome, Settings},
+    frame::{Frame, Limits, ResetCode, StreamId, TransmitBuf, encode_data},
+    proto::{Event, OutgoingBody, Progress, ReadOutcome, Settings},
 };
 
 const ONE: StreamId = StreamId(1);
@@ -177,8 +179,27 @@ fn single_bytes_are_no_offence() {
     }
     assert_eq!(lone.event(), Some(Event::Readable(ONE)));
     assert_eq!(lone.event(), None, "told once");
-    assert!(matches!(lone.end.read(ONE, lone.now), ReadOutcome::Data(bytes) if bytes.len() == 1));
-    assert!(matches!(lone.end.read(ONE, lone.now), ReadOutcome::Data(bytes) if bytes.len() == 65_535));
+    assert!(matches!(lone.end.read(ONE, lone.now), ReadOutcome::Data(bytes) if bytes.len() == 65_536));
+}
+
+#[test]
+fn what_nobody_reads_keeps_no_read_buffer() {
+    const ROOM: usize = 256 << 10;
+    let (mut lone, size) = (asking(), 6 << 10);
+    let mut read_into = Vec::new();
+    for n in 0..8 {
+        let mut out = TransmitBuf::default();
+        encode_data(&mut out, ONE, vec![n; size].into(), false);
+        let mut input = BytesMut::with_capacity(ROOM);
+        input.extend_from_slice(&out.copy_to_bytes(out.remaining()));
+        assert_eq!(lone.end.handle_input(&mut input, lone.now), Ok(Progress::NeedInput));
+        lone.end.let_go_of_input();
+        read_into.push(input);
+    }
+    assert!(read_into.iter_mut().all(|input| input.try_reclaim(ROOM)));
+    for n in 0..8 {
+        assert_eq!(lone.end.read(ONE, lone.now), ReadOutcome::Data(vec![n; size].into()));
+    }
 }
 
 #[test]

@@ -1,7 +1,5 @@
 //! HTTP over streams (protocol section 4).
 
-use bytes::Bytes;
-
 use super::{
     Lone, Pair,
     pair::{get, head, ok, post, settings, status},
@@ -12,7 +10,7 @@ use crate::{
     proto::{ConnectionError, Event, OpenError, OutgoingBody, ReadOutcome, Settings, StreamGone},
 };
 
-const ONE: StreamId = StreamId(1);
+pub(super) const ONE: StreamId = StreamId(1);
 
 fn asking(request: RequestHead) -> Lone {
     let mut lone = Lone::host(settings(&["streams"]), &["streams"], Limits::DEFAULT);
@@ -25,7 +23,7 @@ fn answer(status: u16, rest: &str) -> String {
     format!(r#"{{"type":"http","request_id":"1","payload":{{"action":"response","status":{status}{rest}}}}}"#)
 }
 
-fn upgrade() -> RequestHead {
+pub(super) fn upgrade() -> RequestHead {
     let mut request = get("/socket");
     request.headers.insert("upgrade", "websocket".parse().unwrap());
     request
@@ -237,93 +235,6 @@ fn a_head_too_large_for_a_binary_frame_goes_as_json() {
     }
     pair.request(request.clone(), OutgoingBody::Empty);
     assert!(matches!(pair.plugin_event(), Some(Event::Request { head, .. }) if head == request));
-}
-
-#[test]
-fn a_taken_upgrade_is_raw_bytes_both_ways_with_half_close() {
-    for mut pair in [Pair::new(), Pair::binary()] {
-        let id = pair.request(upgrade(), OutgoingBody::Tunnel);
-        let Some(Event::Request { head, body: Framing::Tunnel, .. }) = pair.plugin_event() else { panic!() };
-        assert_eq!(head.headers["upgrade"], "websocket");
-        pair.host.send(id, "held until the answer".into(), pair.now).unwrap();
-        pair.drive();
-        assert_eq!(pair.plugin_reads(id), (0, ReadOutcome::Pending));
-        pair.respond(id, status(101), OutgoingBody::Tunnel);
-        assert!(matches!(pair.host_event(), Some(Event::Response { body: Framing::Tunnel, .. })));
-        assert_eq!(pair.plugin_reads(id), (21, ReadOutcome::Pending));
-        pair.plugin.send(id, "down".into(), pair.now).unwrap();
-        pair.plugin.finish(id, pair.now).unwrap();
-        pair.drive();
-        assert_eq!(pair.host_reads(id), (4, ReadOutcome::End));
-        pair.host.send(id, "up after the plugin's end".into(), pair.now).unwrap();
-        pair.host.finish(id, pair.now).unwrap();
-        pair.drive();
-        assert_eq!(pair.plugin_reads(id), (25, ReadOutcome::End));
-        assert_eq!((pair.host.open_streams(), pair.plugin.open_streams()), (0, 0));
-        assert_eq!(pair.error, None);
-    }
-}
-
-/// A tunnel of stream 1.
-fn tunnel() -> Pair {
-    let mut pair = Pair::new();
-    let id = pair.request(upgrade(), OutgoingBody::Tunnel);
-    assert!(matches!(pair.plugin_event(), Some(Event::Request { .. })));
-    pair.respond(id, status(101), OutgoingBody::Tunnel);
-    assert!(matches!(pair.host_event(), Some(Event::Response { .. })));
-    pair
-}
-
-#[test]
-fn a_tunnel_that_is_hung_up_delivers_what_was_sent_and_wants_no_more() {
-    let (mut pair, id) = (tunnel(), ONE);
-    let sent = Bytes::from(vec![7; 200 << 10]);
-    pair.plugin.send(id, sent.clone(), pair.now).unwrap();
-    pair.plugin.hang_up(id, pair.now);
-    assert!(pair.plugin.send(id, "more".into(), pair.now).is_err());
-    pair.host.send(id, "unwanted".into(), pair.now).unwrap();
-    pair.drive();
-    assert!(
-        pair.host.can_send(id),
-        "nothing is said before the end is sent, which the window still holds back"
-    );
-    let mut received = 0;
-    loop {
-        let (bytes, then) = pair.host_reads(id);
-        received += bytes;
-        match then {
-            ReadOutcome::Pending => pair.drive(),
-            then => break assert_eq!((received, then), (sent.len(), ReadOutcome::End)),
-        }
-    }
-    assert!(std::iter::from_fn(|| pair.host_event()).any(|event| event == Event::StopSending(id)));
-    assert!(pair.host.send(id, "more".into(), pair.now).is_err());
-    assert_eq!((pair.host.open_streams(), pair.plugin.open_streams()), (0, 0));
-    assert_eq!((pair.plugin.known_streams(), pair.error), (0, None));
-}
-
-#[test]
-fn a_tunnel_that_is_hung_up_after_both_ends_resets_nothing() {
-    let (mut pair, id) = (tunnel(), ONE);
-    pair.host.finish(id, pair.now).unwrap();
-    pair.drive();
-    pair.plugin.hang_up(id, pair.now);
-    pair.drive();
-    assert_eq!(pair.host_reads(id), (0, ReadOutcome::End));
-    assert_eq!(pair.host_event(), Some(Event::Readable(id)));
-    assert_eq!(pair.host_event(), None, "no reset and no wish to stop");
-    assert_eq!((pair.host.open_streams(), pair.plugin.known_streams()), (0, 0));
-}
-
-#[test]
-fn only_a_tunnel_is_hung_up() {
-    let mut pair = Pair::new();
-    let id = pair.request(upgrade(), OutgoingBody::Tunnel);
-    pair.host.hang_up(id, pair.now);
-    pair.plugin.hang_up(id, pair.now);
-    pair.respond(id, status(200), OutgoingBody::Full("an answer".into()));
-    assert!(matches!(pair.plugin_event(), Some(Event::Request { .. })));
-    assert!(matches!(pair.host_event(), Some(Event::Response { body: Framing::Inline(_), .. })));
 }
 
 #[test]

@@ -1,13 +1,18 @@
 //! Requests of the plugin to its host (protocol section 4, feature `http-out`).
 
+use bytes::{Buf, BytesMut};
+
 use super::{
     Lone, Pair,
     pair::{get, ok, post, settings},
 };
 use crate::{
-    frame::{Frame, Limits, ResetCode, StreamId},
-    message::{http::Framing, kv::KvAnswer},
-    proto::{Event, OpenError, OutgoingBody, ReadOutcome, StreamGone},
+    frame::{Frame, Limits, ResetCode, StreamId, TransmitBuf, encode_frame, head},
+    message::{
+        http::{Framing, encode_request},
+        kv::KvAnswer,
+    },
+    proto::{Event, OpenError, OutgoingBody, Progress, ReadOutcome, StreamGone},
 };
 
 const TWO: StreamId = StreamId(2);
@@ -102,6 +107,59 @@ fn requests_in_work_hold_4_mib_and_a_further_one_is_refused() {
     assert!(matches!(lone.event(), Some(Event::Reset { id: StreamId(4), by_peer: true, .. })));
     lone.text(&request(20, inline)).unwrap();
     assert!(matches!(lone.event(), Some(Event::Request { .. })));
+}
+
+/// The frame arrives in a large read buffer; gives the event, and whether the memory of the buffer is free again.
+fn read_in_a_large_buffer(lone: &mut Lone, frame: Frame) -> (Event, bool) {
+    const ROOM: usize = 256 << 10;
+    let mut out = TransmitBuf::default();
+    encode_frame(&mut out, frame);
+    let mut input = BytesMut::with_capacity(ROOM);
+    input.extend_from_slice(&out.copy_to_bytes(out.remaining()));
+    assert_eq!(lone.end.handle_input(&mut input, lone.now), Ok(Progress::NeedInput));
+    (lone.event().expect("a request"), input.try_reclaim(ROOM))
+}
+
+#[test]
+fn a_request_in_work_does_not_keep_the_buffer_that_it_was_read_into() {
+    let mut head = post("/mail?to=ann");
+    head.headers.insert("host", "host".parse().unwrap());
+    let framing = Framing::Inline("text".into());
+    let mut text = Vec::new();
+    encode_request(&mut text, TWO, &head, &framing);
+    let mut bytes = Vec::new();
+    let flags = head::encode_request(&mut bytes, &head, &framing).unwrap();
+    for frame in [Frame::Message(text.into()), Frame::Head { stream: TWO, flags, bytes: bytes.into() }] {
+        let features = ["heads", "http-out", "streams"];
+        let mut lone = Lone::host(settings(&features), &features, Limits::DEFAULT);
+        let (event, is_free) = read_in_a_large_buffer(&mut lone, frame);
+        assert_eq!(event, Event::Request { id: TWO, head: head.clone(), body: framing.clone() });
+        assert!(is_free);
+    }
+}
+
+#[test]
+fn requests_in_work_count_all_that_they_hold() {
+    let admitted = |request: &dyn Fn(u32) -> String| {
+        let mut lone = host();
+        let mut requests = (1..=1_024).map(|n| 2 * n);
+        let refused = requests.find(|&id| {
+            lone.text(&request(id)).unwrap();
+            is_refused(&lone.frames(), id)
+        });
+        refused.expect("one is too many") / 2 - 1
+    };
+    let with = |id, fields: &str| {
+        format!(
+            r#"{{"type":"http","request_id":"{id}","payload":{{"action":"request","method":"GET","path":"/",{fields}}}}}"#
+        )
+    };
+    // What the head does not say, but its frame holds.
+    let padding = format!(r#""padding":"{}""#, "x".repeat(1_000_000));
+    assert_eq!(admitted(&|id| with(id, &padding)), 4);
+    // What the frame does not say, but the map of its headers holds.
+    let headers = format!(r#""headers":[{}["a",""]]"#, r#"["a",""],"#.repeat(9_999));
+    assert_eq!(admitted(&|id| with(id, &headers)), 3);
 }
 
 #[test]

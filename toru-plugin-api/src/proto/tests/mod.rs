@@ -14,5 +14,6 @@ mod pair;
 mod simple;
 mod streams;
 mod timers;
+mod tunnels;
 
 use pair::{Lone, Pair};

@@ -26,8 +26,8 @@ type Pick = prop::sample::Index;
 
 #[derive(Debug, Clone)]
 enum Operation {
-    Request { kind: u8, size: usize },
-    Respond { pick: Pick, kind: u8, size: usize },
+    Request { side: Side, kind: u8, size: usize },
+    Respond { side: Side, pick: Pick, kind: u8, size: usize },
     CallKv { side: Side, size: usize },
     AnswerKv { side: Side, pick: Pick },
     Send { side: Side, pick: Pick, size: usize },
@@ -35,6 +35,8 @@ enum Operation {
     Read { side: Side, pick: Pick },
     Discard { side: Side, pick: Pick },
     Reset { side: Side, pick: Pick },
+    TakeUpgrade { pick: Pick },
+    HangUp { side: Side, pick: Pick },
     Transmit { side: Side, budget: usize },
     Arrive { side: Side, bytes: usize },
     Pass { millis: u64 },
@@ -48,9 +50,10 @@ fn side() -> impl Strategy<Value = Side> {
 fn operation() -> impl Strategy<Value = Operation> {
     let pick = any::<Pick>;
     prop_oneof![
-        6 => (any::<u8>(), 0..10_000_usize).prop_map(|(kind, size)| Operation::Request { kind, size }),
-        6 => (pick(), any::<u8>(), 0..10_000_usize)
-            .prop_map(|(pick, kind, size)| Operation::Respond { pick, kind, size }),
+        8 => (side(), any::<u8>(), 0..10_000_usize)
+            .prop_map(|(side, kind, size)| Operation::Request { side, kind, size }),
+        8 => (side(), pick(), any::<u8>(), 0..10_000_usize)
+            .prop_map(|(side, pick, kind, size)| Operation::Respond { side, pick, kind, size }),
         2 => (side(), 0..5_000_usize).prop_map(|(side, size)| Operation::CallKv { side, size }),
         2 => (side(), pick()).prop_map(|(side, pick)| Operation::AnswerKv { side, pick }),
         6 => (side(), pick(), 0..10_000_usize)
@@ -59,11 +62,17 @@ fn operation() -> impl Strategy<Value = Operation> {
         8 => (side(), pick()).prop_map(|(side, pick)| Operation::Read { side, pick }),
         1 => (side(), pick()).prop_map(|(side, pick)| Operation::Discard { side, pick }),
         2 => (side(), pick()).prop_map(|(side, pick)| Operation::Reset { side, pick }),
+        4 => pick().prop_map(|pick| Operation::TakeUpgrade { pick }),
+        2 => (side(), pick()).prop_map(|(side, pick)| Operation::HangUp { side, pick }),
         10 => (side(), 1..5_000_usize).prop_map(|(side, budget)| Operation::Transmit { side, budget }),
         10 => (side(), 1..5_000_usize).prop_map(|(side, bytes)| Operation::Arrive { side, bytes }),
         1 => (0..20_000_u64).prop_map(|millis| Operation::Pass { millis }),
-        1 => Just(Operation::Drain),
+        3 => Just(Operation::Drain),
     ]
+}
+
+fn picked(pick: &Pick, streams: &[StreamId]) -> Option<StreamId> {
+    (!streams.is_empty()).then(|| streams[pick.index(streams.len())])
 }
 
 /// What the applications of both sides know.
@@ -77,6 +86,9 @@ struct World {
 #[derive(Debug, Default)]
 struct Known {
     streams: Vec<StreamId>,
+    /// Those of them whose request offers an upgrade, and those that are tunnels.
+    offered: Vec<StreamId>,
+    tunnels: Vec<StreamId>,
     /// Calls that it has to answer.
     calls: Vec<StreamId>,
     /// Outcomes of what it asked: `None` while there is none.
@@ -87,6 +99,35 @@ impl Known {
     fn outcome(&mut self, id: StreamId, outcome: &'static str) {
         let slot = self.asked.get_mut(&id).expect("an outcome of what was asked");
         assert_eq!(slot.replace(outcome), None, "a second outcome of {id:?}");
+    }
+
+    fn outcome_unless_known(&mut self, id: StreamId, outcome: &'static str) {
+        self.asked.entry(id).and_modify(|known| {
+            known.get_or_insert(outcome);
+        });
+    }
+
+    fn told(&mut self, event: Event) {
+        match event {
+            Event::Request { id, body, .. } => {
+                assert!(!matches!(&body, Framing::Inline(body) if body.len() > WINDOW as usize));
+                if body == Framing::Tunnel {
+                    self.offered.push(id);
+                }
+                self.streams.push(id);
+            }
+            Event::Response { id, body, .. } => {
+                if body == Framing::Tunnel {
+                    self.tunnels.push(id);
+                }
+                self.outcome(id, "response");
+            }
+            // After the answer's head it cuts the body; before it, it is the outcome.
+            Event::Reset { id, .. } => self.outcome_unless_known(id, "reset"),
+            Event::KvAnswer { id, .. } => self.outcome(id, "answer"),
+            Event::KvCall { id, .. } => self.calls.push(id),
+            _ => {}
+        }
     }
 }
 
@@ -109,8 +150,8 @@ impl World {
     fn apply(&mut self, operation: Operation) {
         let now = self.pair.now;
         match operation {
-            Operation::Request { kind, size } => self.request(kind, size),
-            Operation::Respond { pick, kind, size } => self.respond(&pick, kind, size),
+            Operation::Request { side, kind, size } => self.request(side, kind, size),
+            Operation::Respond { side, pick, kind, size } => self.respond(side, &pick, kind, size),
             Operation::CallKv { side, size } => {
                 let call = KvCall::Set { key: "k".to_owned(), value: vec![0xFF; size].into(), ttl_ms: None };
                 let (end, known) = self.end(side);
@@ -138,10 +179,17 @@ impl World {
                 let _ = end.read(id, now);
             }),
             Operation::Discard { side, pick } => {
-                self.reset_by_host(side, &pick, |end, id| end.discard(id, now));
+                self.give_up(side, &pick, |end, id| end.discard(id, now));
             }
             Operation::Reset { side, pick } => {
-                self.reset_by_host(side, &pick, |end, id| end.reset(id, ResetCode::CANCELLED, now));
+                self.give_up(side, &pick, |end, id| end.reset(id, ResetCode::CANCELLED, now));
+            }
+            Operation::TakeUpgrade { pick } => self.take_upgrade(&pick),
+            Operation::HangUp { side, pick } => {
+                let (end, known) = self.end(side);
+                if let Some(id) = picked(&pick, &known.tunnels) {
+                    end.hang_up(id, now);
+                }
             }
             Operation::Transmit { side, budget } => self.pair.transmit(side, budget),
             Operation::Arrive { side, bytes } => self.pair.arrive(side, bytes),
@@ -154,30 +202,32 @@ impl World {
         assert!(self.pair.plugin.open_streams() <= 2 * MAX_STREAMS as usize);
     }
 
-    fn request(&mut self, kind: u8, size: usize) {
+    fn request(&mut self, side: Side, kind: u8, size: usize) {
         let (head, body): (RequestHead, _) = match kind % 5 {
             0 => (get("/"), OutgoingBody::Empty),
             1 => (head(http::Method::HEAD, "/"), OutgoingBody::Empty),
             2 => (post("/"), OutgoingBody::Full(vec![0xFF; size].into())),
-            3 => (post("/"), OutgoingBody::Stream),
-            _ => {
+            4 if side == Side::Host => {
                 let mut head = get("/");
                 head.headers.insert("upgrade", "x".parse().unwrap());
                 (head, OutgoingBody::Tunnel)
             }
+            _ => (post("/"), OutgoingBody::Stream),
         };
-        match self.pair.host.request(head, body, self.pair.now) {
+        let now = self.pair.now;
+        let (end, known) = self.end(side);
+        match end.request(head, body, now) {
             Ok(id) => {
-                self.host.streams.push(id);
-                assert_eq!(self.host.asked.insert(id, None), None);
+                known.streams.push(id);
+                assert_eq!(known.asked.insert(id, None), None);
             }
             Err(error) => assert_eq!(error, OpenError::Full),
         }
     }
 
-    fn respond(&mut self, pick: &Pick, kind: u8, size: usize) {
+    fn respond(&mut self, side: Side, pick: &Pick, kind: u8, size: usize) {
         let now = self.pair.now;
-        self.on_stream(Side::Plugin, pick, |plugin, id| {
+        self.on_stream(side, pick, |end, id| {
             let mut declared = ok();
             declared.headers.insert("content-length", size.into());
             let (head, body) = match kind % 7 {
@@ -191,8 +241,15 @@ impl World {
                 5 => (status(101), OutgoingBody::Tunnel),
                 _ => (status(103), OutgoingBody::Empty),
             };
-            let _ = plugin.respond(id, head, body, now);
+            let _ = end.respond(id, head, body, now);
         });
+    }
+
+    fn take_upgrade(&mut self, pick: &Pick) {
+        let Some(id) = picked(pick, &self.plugin.offered) else { return };
+        if self.pair.plugin.respond(id, status(101), OutgoingBody::Tunnel, self.pair.now).is_ok() {
+            self.plugin.tunnels.push(id);
+        }
     }
 
     fn on_stream(
@@ -202,13 +259,13 @@ impl World {
         act: impl FnOnce(&mut crate::proto::Connection, StreamId),
     ) {
         let (end, known) = self.end(side);
-        if !known.streams.is_empty() {
-            act(end, known.streams[pick.index(known.streams.len())]);
+        if let Some(id) = picked(pick, &known.streams) {
+            act(end, id);
         }
     }
 
-    /// What a host gives up itself has that for its outcome, unless it had one.
-    fn reset_by_host(
+    /// What a side gives up itself has that for its outcome, unless it had one.
+    fn give_up(
         &mut self,
         side: Side,
         pick: &Pick,
@@ -220,38 +277,17 @@ impl World {
             given_up = Some(id);
         });
         self.events();
-        if let (Side::Host, Some(id)) = (side, given_up) {
-            self.host.asked.entry(id).and_modify(|outcome| {
-                outcome.get_or_insert("given up");
-            });
+        if let Some(id) = given_up {
+            self.end(side).1.outcome_unless_known(id, "given up");
         }
     }
 
     fn events(&mut self) {
         while let Some(event) = self.pair.host_event() {
-            match event {
-                Event::Response { id, .. } => self.host.outcome(id, "response"),
-                Event::Reset { id, .. } => {
-                    // After the answer's head it cuts the body; before it, it is the outcome.
-                    self.host.asked.entry(id).and_modify(|outcome| {
-                        outcome.get_or_insert("reset");
-                    });
-                }
-                Event::KvAnswer { id, .. } => self.host.outcome(id, "answer"),
-                Event::KvCall { id, .. } => self.host.calls.push(id),
-                _ => {}
-            }
+            self.host.told(event);
         }
         while let Some(event) = self.pair.plugin_event() {
-            match event {
-                Event::Request { id, body, .. } => {
-                    assert!(!matches!(body, Framing::Inline(body) if body.len() > WINDOW as usize));
-                    self.plugin.streams.push(id);
-                }
-                Event::KvAnswer { id, .. } => self.plugin.outcome(id, "answer"),
-                Event::KvCall { id, .. } => self.plugin.calls.push(id),
-                _ => {}
-            }
+            self.plugin.told(event);
         }
     }
 
@@ -305,14 +341,12 @@ impl World {
         let known = (self.pair.host.known_streams(), self.pair.plugin.known_streams());
         assert_eq!((known, self.pair.host.open_streams(), self.pair.plugin.open_streams()), ((0, 0), 0, 0));
         assert_eq!((self.pair.host.next_timeout(), self.pair.plugin.next_timeout()), (None, None));
-        for (id, outcome) in &self.plugin.asked {
-            assert!(outcome.is_some(), "{id:?} of the plugin has no outcome");
+        for known in [&self.host, &self.plugin] {
+            for (id, outcome) in &known.asked {
+                // What a side gave up at the end itself has no other outcome.
+                assert!(outcome.is_some() || known.streams.contains(id), "{id:?} has no outcome");
+            }
         }
-        let unresolved = self.host.asked.iter().filter(|(id, outcome)| {
-            // What the host gave up at the end itself has no other outcome.
-            outcome.is_none() && !self.host.streams.contains(id)
-        });
-        assert_eq!(unresolved.count(), 0);
     }
 }
 
@@ -324,7 +358,8 @@ proptest! {
         operations in prop::collection::vec(operation(), 1..150),
         binary: bool,
     ) {
-        let mut world = World::new(if binary { &["heads", "streams"] } else { &["streams"] });
+        let features: &[&str] = if binary { &["heads", "http-out", "streams"] } else { &["http-out", "streams"] };
+        let mut world = World::new(features);
         for operation in operations {
             world.apply(operation);
         }

@@ -1,0 +1,28 @@
+//! Which streams hold pieces of the read buffers.
+
+use crate::frame::StreamId;
+
+/// The most streams that are kept of one buffer. A large one has fewer chunks that are kept as they came; past it counts as another
+/// buffer.
+const MAX_KEPT: usize = 1_024;
+
+/// The streams on which chunks came that were kept without a copy: in the buffer that is read into, and in the one before.
+#[derive(Debug, Default)]
+pub(super) struct Pieces {
+    newer: Vec<StreamId>,
+    older: Vec<StreamId>,
+}
+
+impl Pieces {
+    /// A chunk was kept. True: it is time for [`next_buffer`](Self::next_buffer).
+    #[must_use]
+    pub(super) fn kept(&mut self, id: StreamId) -> bool {
+        self.newer.push(id);
+        self.newer.len() == MAX_KEPT
+    }
+
+    /// Another buffer is read into. Gives the streams whose pieces have had their time.
+    pub(super) fn next_buffer(&mut self) -> Vec<StreamId> {
+        std::mem::replace(&mut self.older, std::mem::take(&mut self.newer))
+    }
+}
