@@ -1,8 +1,8 @@
 //! HTTP through the host into a plugin: bodies, and what they cost in memory.
 
 use crate::{
-    Outcome, compare,
-    hop::run_all,
+    Outcome, aims, compare,
+    hop::{about_rounds, run_all},
     load::{self, Paced},
     options::Options,
     report::{Report, Row, head, line},
@@ -14,17 +14,18 @@ use crate::{
 const CONNECTIONS: [u32; 2] = [1, 64];
 
 pub(crate) fn run(options: &Options, report: &mut Report) -> Outcome<()> {
-    println!("## Bodies\n");
-    let entrants = system::start(&options.systems(), options.require)?;
+    println!("## Bodies\n\n{}\n", about_rounds(options));
+    let entrants = system::start(&options.systems(), options.common.require)?;
     let (small, large): (Vec<_>, Vec<_>) =
         BODIES.into_iter().partition(|workload| workload.client == Client::Wrk);
     run_all(&small, &CONNECTIONS, &entrants, options, report)?;
     for workload in &large {
         compare::refuse_unlike_answers(&entrants, workload)?;
         // One is enough to fill the way; more would only share it.
-        compare::run(&entrants, workload, 1, options, report);
+        compare::run(&entrants, workload, 1, &options.common, report);
     }
     run_paced(&entrants, report);
+    aims::tell(aims::BODIES, report);
     Ok(())
 }
 

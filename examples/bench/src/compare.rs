@@ -2,15 +2,17 @@
 
 use std::time::Duration;
 
+use serde_json::{Map, Value};
+
 use crate::{
     Outcome, cpu,
-    figures::{Figures, Measured},
+    figures::{Figures, Measured, Ratios},
     load::{self, Answer},
     memory::Peak,
-    options::Options,
+    options::Common,
     report::{Report, Row, head, line},
     system::{BASE, Entrant, System},
-    workload::Workload,
+    workload::{Client, Workload},
 };
 
 /// Systems that do not answer the same are not compared.
@@ -58,7 +60,7 @@ pub(crate) fn run(
     entrants: &[Entrant],
     workload: &Workload,
     connections: u32,
-    options: &Options,
+    options: &Common,
     report: &mut Report,
 ) {
     let systems: Vec<_> = entrants
@@ -74,7 +76,7 @@ pub(crate) fn in_turn(
     systems: &[Option<&System>],
     workload: &Workload,
     connections: u32,
-    options: &Options,
+    options: &Common,
 ) -> Vec<Result<Vec<Measured>, String>> {
     let mut measured: Vec<_> = systems.iter().map(|_| Ok(Vec::new())).collect();
     // The first round warms caches, connections and allocators up, and is thrown away.
@@ -82,7 +84,9 @@ pub(crate) fn in_turn(
     for round in rounds {
         for (system, measured) in systems.iter().zip(&mut measured) {
             let (Some(system), Ok(all)) = (system, &mut *measured) else { continue };
-            let seconds = if round == 0 { 1 } else { options.seconds() };
+            // Over one connection the median is all that is wanted.
+            let short = round == 0 || (connections == 1 && workload.client == Client::Wrk);
+            let seconds = if short { 1 } else { options.seconds() };
             match measure(system, workload, connections, seconds) {
                 Ok(_) if round == 0 => {}
                 Ok(one) => all.push(one),
@@ -94,12 +98,12 @@ pub(crate) fn in_turn(
 }
 
 fn measure(system: &System, workload: &Workload, connections: u32, seconds: u32) -> Outcome<Measured> {
-    let cpu_of = |system: &System| system.roots().map(cpu::of_tree).sum::<Duration>();
+    let cpu_of = |system: &System| system.roots().map(cpu::of_tree).sum::<Outcome<Duration>>();
     let (front, back) = system.front_and_back();
     let (front, back) = (Peak::from_now(front)?, Peak::from_now(back)?);
-    let before = cpu_of(system);
+    let before = cpu_of(system)?;
     let load = load::run(&system.target, workload, connections, seconds)?;
-    let used = cpu_of(system).saturating_sub(before);
+    let used = cpu_of(system)?.checked_sub(before).ok_or("a process of the system has ended")?;
     Ok(Measured {
         load,
         cpu_per_request: used / u32::try_from(load.requests)?,
@@ -125,6 +129,7 @@ fn tell(
             "spread",
             "ratio",
             "p50 us",
+            "ratio p50",
             "p99 us",
             "ratio p99",
             "CPU us/req",
@@ -134,25 +139,42 @@ fn tell(
         ])
     );
     let base = entrants.iter().position(|(name, _)| *name == BASE);
-    let base = base.and_then(|base| measured[base].as_ref().ok()).and_then(|all| Figures::of(all));
-    for ((name, system), measured) in entrants.iter().zip(measured) {
+    let base = base.and_then(|base| measured[base].as_ref().ok());
+    for ((name, system), own) in entrants.iter().zip(measured) {
         let row = Row::new(workload.name, Some(connections), name.as_str());
         let skipped = system.as_ref().err().map(String::as_str).or(name.cannot_carry(workload));
-        match (skipped, measured) {
+        match (skipped, own) {
             (Some(why), _) => {
-                println!("{}", line([name.as_str(), "SKIPPED", "", "null"]) + &" |".repeat(7));
+                println!("{}", line([name.as_str(), "SKIPPED", "", "null"]) + &" |".repeat(8));
                 report.add(row.skipped(why));
             }
             (None, Err(why)) => {
-                println!("{}", line([name.as_str(), "FAILED", "", "null"]) + &" |".repeat(7));
+                println!("{}", line([name.as_str(), "FAILED", "", "null"]) + &" |".repeat(8));
                 report.add_failed(row, why);
             }
             (None, Ok(all)) => {
                 let figures = Figures::of(all).expect("every system is measured in every round");
-                println!("{}", figures.line(name.as_str(), base.as_ref()));
-                report.add(figures.row(row, base.as_ref()));
+                let ratios = base.and_then(|base| Ratios::of(all, base));
+                println!("{}", figures.line(name.as_str(), ratios.as_ref()));
+                report.add(
+                    figures.row(row, ratios.as_ref()).with("ratio_to", by_system(all, entrants, measured)),
+                );
             }
         }
     }
     println!();
+}
+
+/// The requests per second of one system by those of each.
+fn by_system(
+    all: &[Measured],
+    entrants: &[Entrant],
+    measured: &[Result<Vec<Measured>, String>],
+) -> Map<String, Value> {
+    let each = entrants.iter().zip(measured);
+    each.filter_map(|((name, _), other)| {
+        let ratios = Ratios::of(all, other.as_ref().ok()?)?;
+        Some((name.as_str().to_owned(), ratios.rps.into()))
+    })
+    .collect()
 }

@@ -1,12 +1,17 @@
-//! The CPU time of a process and all that it started, from the scheduler's own counts.
+//! The CPU time of a process and all that it started, from the kernel's clock of each.
 
 use std::{collections::HashMap, fs, time::Duration};
 
-/// What the threads of `root` and of its descendants have run so far (proc(5), `schedstat`).
+use nix::{time::clock_getcpuclockid, unistd::Pid};
+
+use crate::Outcome;
+
+/// What `root` and its descendants have run so far, with those of their threads that have ended.
 ///
-/// Threads that have ended are not counted: the systems here keep theirs while they are measured.
-pub(crate) fn of_tree(root: u32) -> Duration {
-    Duration::from_nanos(tree(root).into_iter().map(of_process).sum())
+/// # Errors
+/// One of them has ended: what it ran is lost, and a difference to it would mean nothing.
+pub(crate) fn of_tree(root: u32) -> Outcome<Duration> {
+    tree(root).into_iter().map(of_process).sum()
 }
 
 /// A process, first, and its descendants.
@@ -21,13 +26,10 @@ pub(crate) fn tree(root: u32) -> Vec<u32> {
     all
 }
 
-fn of_process(pid: u32) -> u64 {
-    let Ok(threads) = fs::read_dir(format!("/proc/{pid}/task")) else { return 0 };
-    threads
-        .flatten()
-        .filter_map(|thread| fs::read_to_string(thread.path().join("schedstat")).ok())
-        .filter_map(|text| text.split(' ').next()?.parse::<u64>().ok())
-        .sum()
+fn of_process(pid: u32) -> Outcome<Duration> {
+    let clock = clock_getcpuclockid(Pid::from_raw(pid.try_into()?));
+    let time = clock.and_then(|clock| clock.now());
+    Ok(time.map_err(|error| format!("the CPU clock of process {pid} cannot be read: {error}"))?.into())
 }
 
 fn children_by_parent() -> HashMap<u32, Vec<u32>> {
@@ -45,4 +47,19 @@ fn parent_of(pid: u32) -> Option<u32> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     // The name in parentheses may hold anything; what follows its last one is state, then parent.
     stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_thread_ran_counts_after_it_has_ended() {
+        const WORK: Duration = Duration::from_millis(50);
+        let this = std::process::id();
+        let before = of_process(this).unwrap();
+        let work = move || while of_process(this).unwrap() - before < WORK {};
+        std::thread::spawn(work).join().unwrap();
+        assert!(of_process(this).unwrap() - before >= WORK);
+    }
 }

@@ -1,11 +1,11 @@
 //! HTTP through the host into a plugin: small requests.
 
 use crate::{
-    Outcome, compare,
+    Outcome, aims, compare,
     options::Options,
-    process::is_installed,
     report::{Report, Row},
-    system::{self, Entrant},
+    system::{self, BASE, Entrant},
+    tool,
     workload::{HOP, Workload},
 };
 
@@ -13,11 +13,20 @@ use crate::{
 const CONNECTIONS: [u32; 3] = [1, 64, 256];
 
 pub(crate) fn run(options: &Options, report: &mut Report) -> Outcome<()> {
-    println!("## The hop\n");
-    let entrants = system::start(&options.systems(), options.require)?;
+    println!("## The hop\n\n{}\n", about_rounds(options));
+    let entrants = system::start(&options.systems(), options.common.require)?;
     run_all(&HOP, &CONNECTIONS, &entrants, options, report)?;
-    println!("nginx's configuration:\n\n```nginx\n{}```\n", system::nginx_configuration());
+    aims::tell(aims::HOP, report);
+    println!(
+        "nginx's configuration (as root with `user root;` before it):\n\n```nginx\n{}```\n",
+        system::nginx_configuration()
+    );
     Ok(())
+}
+
+/// What the tables of systems under load are.
+pub(crate) fn about_rounds(options: &Options) -> String {
+    format!("{}; ratios to `{}`.", options.common.describe_rounds(" after a warm-up"), BASE.as_str())
 }
 
 /// All workloads that wrk asks for, one after the other.
@@ -28,25 +37,20 @@ pub(crate) fn run_all(
     options: &Options,
     report: &mut Report,
 ) -> Outcome<()> {
-    if let Err(why) = require_wrk() {
-        if options.require {
-            return Err(why.into());
-        }
-        println!("SKIPPED: every row, for {why}\n");
-        skip(workloads, connections, options, report, why);
+    if let Err(why) =
+        tool::or_skipped("every row of wrk", tool::require("wrk", "wrk"), options.common.require)?
+    {
+        println!("SKIPPED: {why}\n");
+        skip(workloads, connections, options, report, &why);
         return Ok(());
     }
     for workload in workloads {
         compare::refuse_unlike_answers(entrants, workload)?;
         for connections in options.connections(connections) {
-            compare::run(entrants, workload, connections, options, report);
+            compare::run(entrants, workload, connections, &options.common, report);
         }
     }
     Ok(())
-}
-
-fn require_wrk() -> Result<(), &'static str> {
-    if is_installed("wrk", "-v") { Ok(()) } else { Err("wrk is not installed: apt-get install wrk") }
 }
 
 fn skip(workloads: &[Workload], connections: &[u32], options: &Options, report: &mut Report, why: &str) {

@@ -2,25 +2,21 @@
 
 use std::{fs, process::Command, thread};
 
-use crate::options::Options;
-
 /// The paragraph that a run begins with.
-pub(crate) fn describe(options: &Options) -> String {
+pub(crate) fn describe(quick: bool) -> String {
     let cores = thread::available_parallelism().map_or(1, usize::from);
     let load = read("/proc/loadavg").split(' ').next().unwrap_or_default().to_owned();
-    let (warm_up, note) = if options.quick {
-        ("", "\n\n**A quick run: it shows that everything runs; its figures mean nothing.**")
+    let note = if quick {
+        "\n\n**A quick run: it shows that everything runs; its figures mean nothing.**"
     } else {
-        (" after a warm-up", "")
+        ""
     };
     format!(
-        "Run: {date}, commit {commit}, {cores} cores ({processor}), Linux {kernel}, load {load} before. {rounds} rounds of {seconds} s each{warm_up}, systems in turn; medians; ratios to `nginx-unix`.{note}\n\n",
+        "Run: {date}, commit {commit}, {cores} cores ({processor}), Linux {kernel}, load {load} before.{note}\n\n",
         date = first_line(Command::new("date").args(["-u", "+%Y-%m-%d %H:%M UTC"])),
         commit = commit(),
         processor = processor(),
         kernel = read("/proc/sys/kernel/osrelease").trim(),
-        rounds = options.rounds(),
-        seconds = options.seconds(),
     )
 }
 

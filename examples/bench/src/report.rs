@@ -1,6 +1,10 @@
 //! What is told: Markdown on stdout as the parts go, and all rows as JSON in the end.
 
-use std::{fs, path::Path};
+use std::{
+    fs::File,
+    io::Write,
+    path::{Path, PathBuf},
+};
 
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -52,6 +56,12 @@ impl Report {
         self.rows.push(row);
     }
 
+    /// A row as it will be written.
+    pub(crate) fn row(&self, workload: &str, connections: Option<u32>, system: &str) -> Option<Value> {
+        let is = |row: &&Row| (row.workload, row.connections, row.system) == (workload, connections, system);
+        self.rows.iter().find(is).and_then(|row| serde_json::to_value(row).ok())
+    }
+
     /// A row that should have figures and has none: the run goes on, and fails in the end.
     pub(crate) fn add_failed(&mut self, row: Row, why: &str) {
         let connections = row.connections.map_or_else(String::new, |n| format!(" with {n} connections"));
@@ -59,15 +69,29 @@ impl Report {
         self.add(row.with("failed", why));
     }
 
-    pub(crate) fn write(&self, path: &Path) -> Outcome<()> {
-        let json = serde_json::to_string_pretty(self)?;
-        fs::write(path, json + "\n").map_err(|error| format!("{}: {error}", path.display()).into())
-    }
-
     /// # Errors
     /// A row has failed.
     pub(crate) fn verdict(&self) -> Outcome<()> {
         if self.failures.is_empty() { Ok(()) } else { Err(self.failures.join("; ").into()) }
+    }
+}
+
+/// The file for the rows.
+pub(crate) struct RowsFile {
+    file: File,
+    path: PathBuf,
+}
+
+impl RowsFile {
+    pub(crate) fn create(path: &Path) -> Outcome<Self> {
+        let file = File::create(path).map_err(|error| format!("{}: {error}", path.display()))?;
+        Ok(Self { file, path: path.to_owned() })
+    }
+
+    pub(crate) fn write(mut self, report: &Report) -> Outcome<()> {
+        let json = serde_json::to_string_pretty(report)? + "\n";
+        let written = self.file.write_all(json.as_bytes());
+        written.map_err(|error| format!("{}: {error}", self.path.display()).into())
     }
 }
 
@@ -104,8 +128,8 @@ mod tests {
 
     fn written(report: &Report) -> Value {
         let file = tempfile::NamedTempFile::new().unwrap();
-        report.write(file.path()).unwrap();
-        serde_json::from_slice(&fs::read(file.path()).unwrap()).unwrap()
+        RowsFile::create(file.path()).unwrap().write(report).unwrap();
+        serde_json::from_slice(&std::fs::read(file.path()).unwrap()).unwrap()
     }
 
     #[test]

@@ -28,6 +28,7 @@ use twox_hash::XxHash3_64;
 use crate::{
     Outcome, load,
     memory::Peak,
+    process,
     size::{self, mebibytes},
     system::{self, Heads, Host, Plugin, System},
     workload::HOP,
@@ -71,6 +72,7 @@ impl Measured {
 }
 
 pub(crate) fn run(options: &Options) -> Outcome<()> {
+    process::end_with_signals()?;
     system::build()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     println!("## A streamed body\n");

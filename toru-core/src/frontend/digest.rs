@@ -39,20 +39,22 @@ impl Digest {
         Self(Sha256::digest(bytes).into())
     }
 
-    /// Reads the whole file. Blocking.
-    pub(super) fn of_file(file: &File) -> io::Result<Self> {
+    /// Reads so many bytes of the file and no more, however it may grow meanwhile; `None`: it has fewer. Blocking.
+    pub(super) fn of_file(file: &File, size: u64) -> io::Result<Option<Self>> {
         let mut hasher = Sha256::new();
         let mut chunk = vec![0; CHUNK];
         let mut offset = 0;
-        loop {
-            match file.read_at(&mut chunk, offset)? {
-                0 => return Ok(Self(hasher.finalize().into())),
+        while offset < size {
+            let wanted = usize::try_from(size - offset).map_or(CHUNK, |left| left.min(CHUNK));
+            match file.read_at(&mut chunk[..wanted], offset)? {
+                0 => return Ok(None),
                 count => {
                     hasher.update(&chunk[..count]);
                     offset += count as u64;
                 }
             }
         }
+        Ok(Some(Self(hasher.finalize().into())))
     }
 
     /// Whether one of these is the digest, or its first digits.
@@ -115,8 +117,19 @@ mod tests {
         let file = tempfile::NamedTempFile::new().unwrap();
         let content = vec![7; CHUNK + 1];
         fs::write(file.path(), &content).unwrap();
-        assert_eq!(Digest::of_file(&File::open(file.path()).unwrap()).unwrap(), Digest::of(&content));
+        let file = File::open(file.path()).unwrap();
+        let size = content.len() as u64;
+        assert_eq!(Digest::of_file(&file, size).unwrap(), Some(Digest::of(&content)));
+        assert_eq!(Digest::of_file(&file, size + 1).unwrap(), None, "it has been cut");
         assert_eq!(Digest::of(b"abc").to_string(), ABC);
+    }
+
+    #[test]
+    fn a_file_that_never_ends_is_read_as_far_as_it_was_seen() {
+        let endless = File::open("/dev/zero").unwrap();
+        let seen = CHUNK + 1;
+        let digest = Digest::of_file(&endless, seen as u64).unwrap();
+        assert_eq!(digest, Some(Digest::of(&vec![0; seen])));
     }
 
     #[test]

@@ -201,7 +201,10 @@ fn read(mut file: File, digests: &Digests) -> io::Result<Sent> {
         let digest = match (digests.known(&identity), &whole) {
             (Some(digest), _) => digest,
             (None, Some(bytes)) => Digest::of(bytes),
-            (None, None) => Digest::of_file(&file)?,
+            (None, None) => match Digest::of_file(&file, identity.size())? {
+                Some(digest) => digest,
+                None => continue,
+            },
         };
         if FileIdentity::of(&file.metadata()?) == identity {
             digests.remember(identity, digest);

@@ -55,18 +55,42 @@ pub struct Identity {
     pub(super) by_authorization: bool,
 }
 
+/// Why a name cannot be told to a plugin.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum IdentityError {
+    /// The user, or a role, has a control character.
+    #[error("{0:?} has a control character, which no header may have: give the user or role another name")]
+    ControlCharacter(String),
+    /// A role is empty, has a comma, or begins or ends with a blank.
+    #[error(
+        "the role {0:?} would be read as none or as several, since plugins are told roles in a list with commas: give it a name without \
+         commas and without blanks at its ends"
+    )]
+    Role(String),
+}
+
 impl Identity {
-    /// A user and what it may do.
+    /// A user and what it may do. Plugins are told the roles in one list, with commas between them.
     ///
     /// # Errors
-    /// A name has a control character: it could not be told to a plugin.
-    pub fn new<'a>(user: &str, roles: impl IntoIterator<Item = &'a str>) -> Result<Self, InvalidHeaderValue> {
-        let roles: Vec<&str> = roles.into_iter().collect();
-        Ok(Self {
-            user: HeaderValue::from_bytes(user.as_bytes())?,
-            roles: HeaderValue::from_bytes(roles.join(",").as_bytes())?,
-            by_authorization: false,
-        })
+    /// A name has a control character; a role is empty, has a comma, or a blank at an end, and would be read as another one.
+    pub fn new<'a>(user: &str, roles: impl IntoIterator<Item = &'a str>) -> Result<Self, IdentityError> {
+        let mut list = String::new();
+        for role in roles {
+            if role.is_empty() || role.contains(',') || role.trim() != role {
+                return Err(IdentityError::Role(role.to_owned()));
+            }
+            if !list.is_empty() {
+                list.push(',');
+            }
+            list.push_str(role);
+        }
+        let told = |name: &str| {
+            HeaderValue::from_bytes(name.as_bytes())
+                .map_err(|_| IdentityError::ControlCharacter(name.to_owned()))
+        };
+        Ok(Self { user: told(user)?, roles: told(&list)?, by_authorization: false })
     }
 
     /// The header `authorization` proved it. It was meant for the host and ends there: the plugin does not get it.

@@ -28,7 +28,7 @@ use crate::{
 /// Bodies up to this size are read before a place on the link is taken, so that a slow client holds none; they go in one message
 /// with their head. A larger one is worth a stream.
 const COLLECT_FIRST: u64 = 16 << 10;
-/// How often a request is sent at most: once, and once more when the plugin took nothing of it (protocol section 6).
+/// How often a request is sent at most: once, and once more when the plugin refused it (protocol section 6).
 const MAX_SENDS: usize = 2;
 
 impl PluginService {
@@ -146,7 +146,7 @@ impl PluginService {
         Ok(FirstLook::Decided(Outgoing::Full(bytes)))
     }
 
-    /// Sends a request on a link of the endpoint; once more when the plugin took nothing of it.
+    /// Sends a request on a link of the endpoint; once more when the plugin has refused it.
     async fn send<B>(
         &self,
         endpoint: &Endpoint,
@@ -160,20 +160,28 @@ impl PluginService {
         B::Error: Into<BoxError>,
     {
         let (mut link, mut permit) = endpoint.acquire(self.lane.id()).await?;
+        // Held until the answer's head is there, because so long the body is.
+        let _room;
         let outgoing = match body {
             FirstLook::Decided(outgoing) => outgoing,
             FirstLook::Later(body) => match link.collects() {
                 None => Outgoing::stream(body),
                 Some(limit) => {
-                    Outgoing::Full(ClientBody::collect(body, limit, self.body_idle, length).await?)
+                    // A client that takes its time takes nobody's place.
+                    drop(permit);
+                    let named = length.and_then(|length| usize::try_from(length).ok());
+                    _room = endpoint.room_to_collect(named.unwrap_or(limit).min(limit)).await?;
+                    let bytes = ClientBody::collect(body, limit, self.body_idle, length).await?;
+                    (link, permit) = endpoint.acquire(self.lane.id()).await?;
+                    Outgoing::Full(bytes)
                 }
             },
         };
         if let Outgoing::Full(bytes) = &outgoing {
             head.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(bytes.len()));
         }
-        for sends_left in (0..MAX_SENDS).rev() {
-            let Some(mut body) = outgoing.whole(self.body_idle, length) else { break };
+        let mut sends_left = MAX_SENDS;
+        while let Some(mut body) = outgoing.whole(self.body_idle, length) {
             if let Some(offer) = offer {
                 body = offer.make(&link, &mut head.headers);
             }
@@ -181,21 +189,18 @@ impl PluginService {
                 Ok(answer) => return Ok((link, answer)),
                 Err(error) => error,
             };
-            let nothing_processed = match &error {
-                SendError::NotTaken => true,
-                SendError::Request(RequestError::Reset(code)) => *code == ResetCode::REFUSED,
-                _ => false,
-            };
-            if !nothing_processed {
-                return Err(problem_of(error, &link));
-            }
-            if sends_left == 0 {
-                break;
-            }
-            // A plugin that refuses for now may be asked again; one that takes nothing any more has a successor.
             (link, permit) = match error {
+                // Nothing was sent: this one has a successor, which is waited for. Each link that goes costs one more look, and not a try.
                 SendError::NotTaken => endpoint.acquire_other(self.lane.id(), &link).await?,
-                _ => endpoint.acquire(self.lane.id()).await?,
+                // A plugin that refuses for now may be asked again.
+                SendError::Request(RequestError::Reset(ResetCode::REFUSED)) => {
+                    sends_left -= 1;
+                    if sends_left == 0 {
+                        break;
+                    }
+                    endpoint.acquire(self.lane.id()).await?
+                }
+                error => return Err(problem_of(error, &link)),
             };
         }
         Err(Problem::PluginUnavailable)

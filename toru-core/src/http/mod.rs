@@ -31,7 +31,7 @@ mod tunnel;
 mod upgrade;
 
 pub use body::{AnswerBody, AnswerBodyError};
-pub use caller::{Caller, Identity};
+pub use caller::{Caller, Identity, IdentityError};
 pub use out::{PluginId, RequestBody, RequestBodyError};
 pub use service::PluginService;
 pub use tunnel::{PluginTunnel, TunnelError};

@@ -10,8 +10,8 @@ use std::{
 
 use bytes::{Buf, Bytes, BytesMut};
 use http::Response;
-use hyper::upgrade::{OnUpgrade, Parts};
-use hyper_util::rt::TokioIo;
+use hyper::upgrade::{OnUpgrade, Upgraded};
+use hyper_util::{rt::TokioIo, server::conn::auto};
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite},
     net::TcpStream,
@@ -74,10 +74,9 @@ impl PluginTunnel {
     /// One side was cut, or the client had gone before it was told.
     pub async fn carry(self, client: OnUpgrade) -> Result<(), TunnelError> {
         let upgraded = client.await.map_err(|error| TunnelError::Client(io::Error::other(error)))?;
-        match upgraded.downcast::<TokioIo<TcpStream>>() {
-            Ok(Parts { io, read_buf, .. }) => {
-                let mut client = io.into_inner();
-                let ended = self.join(&mut client, read_buf).await;
+        match tcp(upgraded) {
+            Ok((mut client, early)) => {
+                let ended = self.join(&mut client, early).await;
                 if matches!(ended, Err(TunnelError::Plugin)) {
                     // Should it fail, the client sees an end: there is no other way to tell it more.
                     let _ = client.set_zero_linger();
@@ -106,6 +105,16 @@ impl PluginTunnel {
             down: Down { chunk: Bytes::new(), owes_flush: false, phase: Phase::Open },
         };
         poll_fn(|cx| joint.poll(cx)).await
+    }
+}
+
+/// The client's socket, where it is TCP, and what was read of it already: of hyper's own server, and of the one that looks for HTTP/2
+/// first, as `axum::serve` does.
+fn tcp(upgraded: Upgraded) -> Result<(TcpStream, Bytes), Upgraded> {
+    match upgraded.downcast::<TokioIo<TcpStream>>() {
+        Ok(parts) => Ok((parts.io.into_inner(), parts.read_buf)),
+        Err(upgraded) => auto::upgrade::downcast::<TokioIo<TcpStream>>(upgraded)
+            .map(|parts| (parts.io.into_inner(), parts.read_buf)),
     }
 }
 
@@ -207,7 +216,15 @@ impl Up {
             self.buffer.reserve(self.read_size);
         }
         let space = self.buffer.capacity();
-        let read = ready!(pin!(client.read_buf(&mut self.buffer)).poll(cx))?;
+        let Poll::Ready(read) = pin!(client.read_buf(&mut self.buffer)).poll(cx) else {
+            // Most connections are idle most of the time: none keeps the block that a large message took.
+            if space > MIN_READ {
+                self.buffer = BytesMut::new();
+                self.read_size = (self.read_size / 2).max(MIN_READ);
+            }
+            return Poll::Pending;
+        };
+        let read = read?;
         self.read_size = match read {
             _ if read == space => self.read_size * 2,
             _ if read < self.read_size / 4 => self.read_size / 2,
@@ -241,5 +258,28 @@ impl Down {
             self.owes_flush = false;
         }
         Poll::Ready(Ok(()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::AsyncWriteExt;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn an_idle_client_keeps_no_more_than_the_least_read() {
+        let (mut far, mut client) = tokio::io::duplex(2 * MAX_READ);
+        let mut up = Up { early: Bytes::new(), buffer: BytesMut::new(), read_size: MIN_READ, is_done: false };
+        far.write_all(&vec![1; 2 * MAX_READ]).await.unwrap();
+        let mut read = 0;
+        while read < 2 * MAX_READ {
+            read += poll_fn(|cx| up.poll_read(&mut client, cx)).await.unwrap().len();
+        }
+        assert!(up.read_size > 2 * MIN_READ, "large reads are for who sends much");
+        for _ in 0..10 {
+            assert!(poll_fn(|cx| Poll::Ready(up.poll_read(&mut client, cx).is_pending())).await);
+            assert!(up.buffer.capacity() <= MIN_READ);
+        }
     }
 }

@@ -3,8 +3,8 @@
 use std::{future::poll_fn, pin::Pin, sync::Arc, task::Poll, time::Duration};
 
 use toru_plugin_api::{
-    driver::IncomingKv,
-    message::kv::{KvError, KvErrorCode},
+    driver::{Handle, IncomingKv},
+    message::kv::{KvAnswer, KvCall, KvError, KvErrorCode},
 };
 
 use crate::store::KvStore;
@@ -25,22 +25,47 @@ impl KvService {
     /// Answers a call: at once when the store does, else from a task of its own, so that no call waits for another. The
     /// store is asked only once the link has room for its answer, so that a plugin which asks and never reads has no values
     /// wait here.
-    pub(super) async fn serve(&self, incoming: IncomingKv) {
+    pub(super) async fn serve(&self, incoming: IncomingKv, peer: &Handle) {
         let IncomingKv { call, responder } = incoming;
+        let page = matches!(call, KvCall::List { .. }).then(|| page_bytes(peer));
         let (store, namespace, timeout) = (self.store.clone(), self.namespace.clone(), self.timeout);
         let mut work: Pin<Box<dyn Future<Output = ()> + Send>> = Box::pin(async move {
             responder.room().await;
             let answer = tokio::time::timeout(timeout, store.call(&namespace, call)).await;
-            responder.answer(answer.unwrap_or_else(|_| {
+            let answer = answer.unwrap_or_else(|_| {
                 let message = "the store took too long; a write may or may not have happened";
                 Err(KvError::new(KvErrorCode::Timeout, message))
-            }));
+            });
+            responder.answer(match (answer, page) {
+                (Ok(KvAnswer::Keys { keys, next }), Some(bytes)) => Ok(cut(keys, next, bytes)),
+                (answer, _) => answer,
+            });
         });
         // A store that has the answer at hand costs no task.
         if poll_fn(|cx| Poll::Ready(work.as_mut().poll(cx))).await.is_pending() {
             tokio::spawn(work);
         }
     }
+}
+
+/// What the keys of one page may hold for this peer: half of its `max_message`, even when each byte is escaped as six (protocol section 6).
+fn page_bytes(peer: &Handle) -> usize {
+    usize::try_from(peer.peer_limits().max_message).unwrap_or(usize::MAX) / 2 / 6
+}
+
+/// The page as far as it fits, with at least one key.
+fn cut(mut keys: Vec<String>, mut next: Option<String>, bytes: usize) -> KvAnswer {
+    let mut held = 0;
+    let fits = |key: &&String| {
+        held += key.len();
+        held <= bytes
+    };
+    let fitting = keys.iter().take_while(fits).count().max(1);
+    if fitting < keys.len() {
+        keys.truncate(fitting);
+        next = keys.last().cloned();
+    }
+    KvAnswer::Keys { keys, next }
 }
 
 #[cfg(test)]
@@ -53,10 +78,7 @@ mod tests {
     use toru_plugin_api::{
         driver::{IncomingEvent, drive},
         frame::{Limits, TransmitBuf, encode_message},
-        message::{
-            kv::{KvAnswer, KvCall},
-            lifecycle::{Features, Init},
-        },
+        message::lifecycle::{Features, Init},
         proto::{Connection, Settings},
     };
 
@@ -95,7 +117,7 @@ mod tests {
         let mut settings = Settings::default();
         settings.ping_interval = None;
         let connection = Connection::host(settings, init(), tokio::time::Instant::now().into_std());
-        let (_handle, mut incoming, driver) = drive(host_io, connection);
+        let (handle, mut incoming, driver) = drive(host_io, connection);
         tokio::spawn(driver);
         let mut calls = TransmitBuf::new();
         encode_message(&mut calls, br#"{"type":"lifecycle","payload":{"action":"ready","protocol":2}}"#);
@@ -111,7 +133,7 @@ mod tests {
         let mut taken = 0;
         while let Ok(event) = tokio::time::timeout(Duration::from_secs(1), incoming.next()).await {
             if let Some(IncomingEvent::Kv(call)) = event {
-                service.serve(call).await;
+                service.serve(call, &handle).await;
                 taken += 1;
             }
         }

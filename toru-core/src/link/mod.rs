@@ -129,6 +129,19 @@ fn excerpt(bytes: &[u8]) -> String {
     bytes.iter().flat_map(|byte| byte.escape_ascii()).take(EXCERPT).map(char::from).collect()
 }
 
+/// The most bytes of a plugin's words on itself that go into its status and its events: a paragraph and its cause. More is marked as cut.
+const WORDS: usize = 2 << 10;
+
+/// What a plugin says of itself, cut at the end of a character.
+fn cut(mut words: String) -> String {
+    if words.len() > WORDS {
+        let end = (0..=WORDS).rev().find(|&at| words.is_char_boundary(at)).unwrap_or(0);
+        words.truncate(end);
+        words.push_str(" […cut]");
+    }
+    words
+}
+
 /// How many news may wait for supervision: all that can come of one link (ready, refused, draining, lost) and some counts of missed pings.
 const NEWS_WAITING: usize = 32;
 
@@ -323,6 +336,11 @@ impl Link {
     /// that a plugin that always does it floods nothing.
     pub(crate) fn report_bad_answer(&self, kind: BadAnswer, what: &str) {
         self.host_side().report_bad_answer(kind, what);
+    }
+
+    /// Keeps a record of the link's own in the plugin's log.
+    pub(crate) fn warn(&self, message: &str) {
+        self.host_side().warn(message, &serde_json::Map::new());
     }
 
     fn host_side(&self) -> &Arc<host_side::HostSide> {

@@ -35,21 +35,33 @@ impl PathSocket {
     /// Cancel safe.
     ///
     /// # Errors
-    /// Somebody else listens there.
+    /// Somebody else listens there, or the path cannot be connected to, now or later.
     pub(crate) async fn connect(&self) -> Result<UnixStream, LinkLost> {
         let mut wait = FIRST_RETRY;
         loop {
-            // Nothing there yet, a file that nobody listens on yet, a queue that is full: all may pass.
             match UnixStream::connect(&self.path).await {
                 Ok(stream) => {
                     self.peer.verify(&stream)?;
                     return Ok(stream);
                 }
-                Err(_) => tokio::time::sleep(wait).await,
+                Err(error) if may_pass(&error) => tokio::time::sleep(wait).await,
+                Err(error) => {
+                    let message = format!(
+                        "{} cannot be connected to: {error}; the host's user has to reach the plugin's socket there",
+                        self.path.display()
+                    );
+                    return Err(LinkLost::Handshake { code: "socket_failed", message });
+                }
             }
             wait = LAST_RETRY.min(wait * 2);
         }
     }
+}
+
+/// Nothing there yet, a file that nobody listens on yet, a queue that is full (connect(2), unix(7)).
+fn may_pass(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionRefused, Interrupted, NotFound, WouldBlock};
+    matches!(error.kind(), NotFound | ConnectionRefused | WouldBlock | Interrupted)
 }
 
 impl Peer {
@@ -87,4 +99,35 @@ fn peer_group(stream: &UnixStream) -> io::Result<i64> {
     let pid = pid.ok_or_else(|| io::Error::other("the kernel names no process"))?;
     let group = rustix::process::getpgid(Some(pid))?;
     Ok(i64::from(group.as_raw_nonzero().get()))
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::UnixListener;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_path_that_can_never_be_connected_to_is_a_failure_that_says_why() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let socket = PathSocket { path: file.path().join("below-a-file"), peer: Peer::SameUser };
+        let Err(LinkLost::Handshake { code: "socket_failed", message }) = socket.connect().await else {
+            panic!("it is waited for")
+        };
+        assert!(message.contains("below-a-file") && message.contains("Not a directory"), "{message}");
+    }
+
+    #[tokio::test]
+    async fn a_path_is_waited_for_until_somebody_listens() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("s");
+        let socket = PathSocket { path: path.clone(), peer: Peer::SameUser };
+        let connected = tokio::spawn(async move { socket.connect().await });
+        // A socket that a killed plugin has left refuses.
+        drop(UnixListener::bind(&path).unwrap());
+        tokio::task::yield_now().await;
+        std::fs::remove_file(&path).unwrap();
+        let _listens = UnixListener::bind(&path).unwrap();
+        connected.await.unwrap().unwrap();
+    }
 }

@@ -24,13 +24,13 @@ use toru_plugin_api::{
     message::{
         http::RequestHead,
         kv::{KvAnswer, KvCall, KvError},
-        lifecycle::{Ready, feature},
+        lifecycle::{Failed, Ready, feature},
     },
     proto::{Connection, ConnectionError, OpenError},
 };
 
 use super::{
-    AnswersRequests, LinkAnswer, LinkBody, LinkLost, LinkNews, LinkSetup, Permit, SendError, excerpt,
+    AnswersRequests, LinkAnswer, LinkBody, LinkLost, LinkNews, LinkSetup, Permit, SendError, cut, excerpt,
     gate::EventGate, host_side::HostSide, kv::KvService,
 };
 
@@ -195,12 +195,15 @@ impl Served {
     async fn serve(&mut self, event: IncomingEvent) -> Result<(), LinkLost> {
         match event {
             IncomingEvent::Ready(ready) => self.ready(&ready).await?,
-            IncomingEvent::Failed(failed) => self.tell(LinkNews::Refused(failed)).await,
+            IncomingEvent::Failed(Failed { code, message }) => {
+                let failed = Failed { code: cut(code), message: cut(message) };
+                self.tell(LinkNews::Refused(failed)).await;
+            }
             IncomingEvent::Draining(draining) => {
-                self.tell(LinkNews::Draining { reason: draining.reason }).await;
+                self.tell(LinkNews::Draining { reason: cut(draining.reason) }).await;
             }
             IncomingEvent::PingsMissed(missed) => self.tell(LinkNews::PingsMissed(missed)).await,
-            IncomingEvent::Kv(call) => self.kv.serve(call).await,
+            IncomingEvent::Kv(call) => self.kv.serve(call, &self.handle).await,
             IncomingEvent::Request(request) => {
                 // The connection takes requests only where they were offered to be answered.
                 if let Some(requests) = &mut self.requests {

@@ -10,12 +10,16 @@ use std::{
 
 use arc_swap::ArcSwap;
 use http::HeaderValue;
-use tokio::sync::{Notify, Semaphore, TryAcquireError};
+use tokio::sync::{Notify, Semaphore, SemaphorePermit, TryAcquireError};
 
 use crate::{
     lanes::LaneId,
     link::{Link, Permit},
 };
+
+/// What the bodies hold together that are collected for one plugin, in KiB: four of the largest of version 1, 128 of a version 2
+/// plugin that takes no streams.
+const COLLECTING_KIB: usize = 64 << 10;
 
 /// Whether a plugin's route answers, and through what.
 #[derive(Debug, Clone)]
@@ -72,6 +76,8 @@ pub(crate) struct Endpoint {
     state: ArcSwap<State>,
     changed: Notify,
     waiting: AtomicUsize,
+    /// Room for bodies that are collected, in KiB.
+    collecting: Semaphore,
     /// The mount that the service uses, and the whole prefix as a header.
     prefix: OnceLock<(Arc<str>, HeaderValue)>,
 }
@@ -129,6 +135,7 @@ impl Endpoint {
             state: ArcSwap::from_pointee(State::Waiting),
             changed: Notify::new(),
             waiting: AtomicUsize::new(0),
+            collecting: Semaphore::new(COLLECTING_KIB),
             prefix: OnceLock::new(),
         })
     }
@@ -200,13 +207,27 @@ impl Endpoint {
         }
     }
 
-    /// As `acquire`, but never the link `refused`: it takes no requests any more, whether or not its owner knows yet.
+    /// As `acquire`, once `refused` is none of the links any more: it takes no requests, whether or not its owner knows yet, and what ends
+    /// one link of a process most often ends them all.
     pub(crate) async fn acquire_other(
         &self,
         lane: Option<LaneId>,
         refused: &Link,
     ) -> Result<(Link, Permit), Refusal> {
         self.queue(lane, Some(refused)).await
+    }
+
+    /// Room to collect a body of at most so many bytes, which is apart from the places on a link: a client that is slow to send its body
+    /// keeps nobody from the plugin. Waited for as a place is.
+    pub(crate) async fn room_to_collect(&self, bytes: usize) -> Result<SemaphorePermit<'_>, Refusal> {
+        let kib = u32::try_from(bytes.div_ceil(1 << 10).clamp(1, COLLECTING_KIB)).expect("the bound fits");
+        match self.collecting.try_acquire_many(kib) {
+            Ok(room) => Ok(room),
+            Err(_) => self
+                .within_queue(self.collecting.acquire_many(kib))
+                .await
+                .map(|room| room.expect("it is never closed")),
+        }
     }
 
     /// What a request would be refused with right now, without waiting.
@@ -226,11 +247,10 @@ impl Endpoint {
             State::Waiting => return Look::AwaitChange,
             State::Ready(ready) => ready,
         };
-        let is_taking = |way: &&Way| refused.is_none_or(|refused| !refused.is_same(&way.link));
-        let own = ready.of_lane(lane).filter(is_taking);
-        let Some(way) = own.or_else(|| Some(&ready.first).filter(is_taking)) else {
+        if refused.is_some_and(|refused| state.ways().any(|way| way.link.is_same(refused))) {
             return Look::AwaitChange;
-        };
+        }
+        let way = ready.of_lane(lane).unwrap_or(&ready.first);
         match way.places.clone().try_acquire_owned() {
             Ok(place) => Look::Go(way.link.clone(), Permit::new(place)),
             Err(TryAcquireError::NoPermits) => Look::AwaitPlace(way.clone()),
@@ -239,10 +259,14 @@ impl Endpoint {
     }
 
     async fn queue(&self, lane: Option<LaneId>, refused: Option<&Link>) -> Result<(Link, Permit), Refusal> {
+        self.within_queue(self.wait(lane, refused)).await?
+    }
+
+    /// Awaits this as one of the requests that wait.
+    async fn within_queue<T>(&self, awaited: impl Future<Output = T>) -> Result<T, Refusal> {
         let _waiter = Waiter::enter(&self.waiting, self.settings.queue_len).ok_or(Refusal::QueueFull)?;
-        tokio::time::timeout(self.settings.queue_wait, self.wait(lane, refused))
-            .await
-            .unwrap_or(Err(Refusal::WaitedTooLong))
+        let waited = tokio::time::timeout(self.settings.queue_wait, awaited).await;
+        waited.map_err(|_| Refusal::WaitedTooLong)
     }
 
     async fn wait(&self, lane: Option<LaneId>, refused: Option<&Link>) -> Result<(Link, Permit), Refusal> {

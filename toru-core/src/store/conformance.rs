@@ -14,7 +14,7 @@ use toru_plugin_api::message::kv::{KvAnswer, KvCall, KvErrorCode, KvWrite};
 use super::{Clock, EventStore, KvLimits, KvStore, StateStore};
 use crate::event::{Event, EventType};
 
-pub use expiry::kv_expiry;
+pub use expiry::{kv_expiry, kv_list_over_expired};
 
 /// The limits that [`kv_quota`] goes by.
 #[must_use]

@@ -25,8 +25,13 @@ const MAX_BATCH_OPS: usize = 100;
 /// The keys of one answer to a list.
 const MAX_LIST_LIMIT: u32 = 1_000;
 
-/// The bytes of the keys of one answer to a list: half of the smallest common `max_message` even when each byte is escaped as six.
+/// The bytes of the keys of one answer to a list: half of the usual `max_message` even when each byte is escaped as six. A link whose plugin
+/// accepts less cuts it further.
 pub(super) const MAX_LIST_BYTES: usize = (512 << 10) / 6;
+
+/// The rows that one list looks at, those that have expired and are not swept yet among them: some three milliseconds of work, which is
+/// what the next list and the writer may have to wait for.
+pub(super) const MAX_LIST_ROWS: usize = 4_096;
 
 /// How much a namespace may hold. What meets a bound exactly is accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -15,7 +15,7 @@ use toru_plugin_api::message::kv::{KvAnswer, KvCall, KvError};
 use super::{
     Clock, EventStore, KvLimits, KvStore, StateStore, StoreError, StoredEvent,
     apply::{Failure, Row, Rows, apply},
-    limits::{MAX_LIST_BYTES, Usage},
+    limits::{MAX_LIST_BYTES, MAX_LIST_ROWS, Usage},
 };
 use crate::event::Event;
 
@@ -119,9 +119,7 @@ impl Namespace {
         self.rows
             .range::<str, _>((from, Bound::Unbounded))
             .take_while(|(key, _)| key.starts_with(prefix))
-            .filter(|(_, entry)| entry.is_live(now_ms))
-            .map(|(key, _)| key.clone())
-            .all(|key| page.push(key));
+            .all(|(key, entry)| page.look_at(key, entry.is_live(now_ms)));
         page.into_answer()
     }
 }
@@ -169,34 +167,40 @@ impl Rows for Namespace {
     }
 }
 
-/// One answer to a list: filled until it holds enough keys or bytes.
+/// One answer to a list: filled until it holds enough keys or bytes, or enough rows were looked at.
 pub(in crate::store) struct KeyPage {
     keys: Vec<String>,
     bytes: usize,
     limit: usize,
-    is_cut: bool,
+    rows: usize,
+    next: Option<String>,
 }
 
 impl KeyPage {
     pub(super) fn new(limit: usize) -> Self {
-        Self { keys: Vec::new(), bytes: 0, limit, is_cut: false }
+        Self { keys: Vec::new(), bytes: 0, limit, rows: 0, next: None }
     }
 
-    /// Takes a key; `false` once it is full, and then the key was not taken.
-    pub(super) fn push(&mut self, key: String) -> bool {
-        let bytes = self.bytes + key.len();
-        if self.keys.len() == self.limit || (bytes > MAX_LIST_BYTES && !self.keys.is_empty()) {
-            self.is_cut = true;
-            return false;
+    /// Takes the key of a row, unless it has expired; `false` once no further row is to be looked at.
+    pub(super) fn look_at(&mut self, key: &str, is_live: bool) -> bool {
+        if is_live {
+            let bytes = self.bytes + key.len();
+            if self.keys.len() == self.limit || (bytes > MAX_LIST_BYTES && !self.keys.is_empty()) {
+                self.next = self.keys.last().cloned();
+                return false;
+            }
+            self.bytes = bytes;
+            self.keys.push(key.to_owned());
         }
-        self.bytes = bytes;
-        self.keys.push(key);
-        true
+        self.rows += 1;
+        if self.rows == MAX_LIST_ROWS {
+            self.next = Some(key.to_owned());
+        }
+        self.rows < MAX_LIST_ROWS
     }
 
     pub(super) fn into_answer(self) -> KvAnswer {
-        let next = if self.is_cut { self.keys.last().cloned() } else { None };
-        KvAnswer::Keys { keys: self.keys, next }
+        KvAnswer::Keys { keys: self.keys, next: self.next }
     }
 }
 
@@ -296,6 +300,8 @@ mod tests {
         conformance::kv_swaps_and_batches(&MemoryKvStore::new()).await;
         let clock = Clock::manual();
         conformance::kv_expiry(&MemoryKvStore::with_clock(KvLimits::default(), clock.clone()), &clock).await;
+        let store = MemoryKvStore::with_clock(KvLimits::default(), clock.clone());
+        conformance::kv_list_over_expired(&store, &clock).await;
         let small = || MemoryKvStore::with_clock(conformance::small_limits(), clock.clone());
         conformance::kv_quota(&small(), &clock).await;
         conformance::kv_quota_raced(Arc::new(small())).await;

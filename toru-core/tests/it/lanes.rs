@@ -7,7 +7,9 @@ use http::{Request, StatusCode};
 use http_body::Frame;
 use http_body_util::{BodyExt, Channel};
 use tokio::runtime::{Builder, Runtime};
-use toru_core::{MAX_LANES, PluginService, PluginSupervisor, event::EventType};
+use toru_core::{
+    MAX_LANES, PluginService, PluginSupervisor, api::message::log::Level, event::EventType, log::LogQuery,
+};
 use tower_service::Service;
 
 use crate::scene::{Scene, details_of, endless_restarts, get, running, status_when, within};
@@ -187,6 +189,43 @@ async fn a_further_link_that_the_plugin_closes_is_no_failure() {
     let status = supervisor.status("p").unwrap();
     assert_eq!((status.links, status.restarts), (1, 0));
     within(supervisor.shutdown()).await;
+}
+
+#[tokio::test]
+async fn a_further_link_that_fails_or_drains_is_told_in_the_log_and_done_without() {
+    let ready = r#"{"type":"lifecycle","payload":{"action":"ready","protocol":2}}"#;
+    for (said, told) in [
+        (vec![r#"{"type":"lifecycle","payload":{"action":"ready","protocol":3}}"#], "speaks version 3"),
+        (
+            vec![
+                r#"{"type":"lifecycle","payload":{"action":"failed","code":"licence","message":"one link"}}"#,
+            ],
+            "licence: one link",
+        ),
+        (vec![ready, r#"{"type":"lifecycle","payload":{"action":"draining","reason":"tired"}}"#], "tired"),
+    ] {
+        let scene = Scene::new();
+        let frames: String =
+            said.iter().map(|frame| format!("\\0\\0\\0\\{:03o}{}", frame.len(), frame)).collect();
+        let printed = format!("printf '{frames}' >&4");
+        let (supervisor, mut lane) = with_second_socket(&scene, &printed).await;
+        running(&supervisor, "p").await;
+        within(async {
+            while !warnings(&supervisor, "p").await.iter().any(|message| message.contains(told)) {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
+        with_links(&supervisor, "p", 1).await;
+        assert_eq!(get(&mut lane, "/p/x").await, (StatusCode::OK, "GET /x".to_owned()));
+        assert_eq!(supervisor.status("p").unwrap().restarts, 0);
+        within(supervisor.shutdown()).await;
+    }
+}
+
+async fn warnings(supervisor: &PluginSupervisor, id: &str) -> Vec<String> {
+    let query = LogQuery { page: 1, page_size: 100, level: Level::Warn };
+    supervisor.logs(id, query).await.unwrap().into_iter().map(|record| record.message).collect()
 }
 
 #[tokio::test]

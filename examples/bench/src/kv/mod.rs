@@ -8,10 +8,10 @@ mod rivals;
 use std::collections::BTreeMap;
 
 use crate::{
-    Outcome,
-    options::Options,
+    Outcome, aims,
+    options::Common,
     report::{Report, Row, head, line, median},
-    system::NotStarted,
+    tool,
 };
 
 pub(crate) use plugin::serve as serve_plugin;
@@ -22,9 +22,6 @@ const KEYS: usize = 1_000;
 const VALUE_BYTES: usize = 100;
 /// Callers at once: one, and as many as share a commit.
 const CALLERS: [usize; 2] = [1, 64];
-
-/// The longest run: the plugin answers when it has ended, within the time that a plugin has for an answer.
-const SECONDS_MAX: u32 = 20;
 
 /// What was measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -57,18 +54,19 @@ const REDIS: &str = "redis-unix";
 /// Writes of 4 KiB, each synced: no store can pass it that syncs one write at a time.
 const DISK: &str = "disk";
 
-/// What was measured of one system: by what was done, and by how many callers.
-type Samples = BTreeMap<(Operation, usize, &'static str), Vec<Sample>>;
+/// What was done, by how many callers, on which system.
+type Key = (Operation, usize, &'static str);
 
-pub(crate) fn run(options: &Options, report: &mut Report) -> Outcome<()> {
+/// What was measured, round by round.
+type Samples = BTreeMap<Key, Vec<Sample>>;
+
+pub(crate) fn run(options: &Common, report: &mut Report) -> Outcome<()> {
     println!("## KV from a plugin\n");
-    println!("{VALUE_BYTES}-byte values that differ, {KEYS} keys; acknowledged means synced.\n");
-    let redis = match rivals::Redis::start() {
-        Ok(redis) => Ok(redis),
-        Err(NotStarted::Missing(what)) if !options.require => Err(what),
-        Err(NotStarted::Missing(what)) => return Err(what.into()),
-        Err(NotStarted::Failed(error)) => return Err(error),
-    };
+    println!(
+        "{VALUE_BYTES}-byte values that differ, {KEYS} keys; acknowledged means synced. {}.\n",
+        options.describe_rounds("")
+    );
+    let redis = tool::or_skipped(REDIS, rivals::Redis::start(), options.require)?;
     let samples = measure(options, redis.as_ref().ok())?;
     println!(
         "{}",
@@ -88,12 +86,13 @@ pub(crate) fn run(options: &Options, report: &mut Report) -> Outcome<()> {
         report.add(row);
     }
     println!();
+    aims::tell(aims::KV, report);
     Ok(())
 }
 
 /// All systems in turn, round after round.
-fn measure(options: &Options, redis: Option<&rivals::Redis>) -> Outcome<Samples> {
-    let seconds = options.seconds().min(SECONDS_MAX);
+fn measure(options: &Common, redis: Option<&rivals::Redis>) -> Outcome<Samples> {
+    let seconds = options.seconds();
     let toru = plugin::start()?;
     let mut samples = Samples::new();
     for _ in 0..options.rounds() {
@@ -114,32 +113,31 @@ fn measure(options: &Options, redis: Option<&rivals::Redis>) -> Outcome<Samples>
 }
 
 fn rows(samples: &Samples, without_redis: Option<&str>) -> Vec<Row> {
-    let middle = |operation, callers, system, of: fn(&Sample) -> f64| {
-        samples.get(&(operation, callers, system)).and_then(|samples| median(samples.iter().map(of)))
+    let middle = |key: Key, of: fn(&Sample) -> f64| median(samples.get(&key)?.iter().map(of));
+    // The median of the rounds' own ratios: what disturbs a round disturbs all.
+    let ratio = |of: Key, to: Key| {
+        let both = samples.get(&of)?.iter().zip(samples.get(&to)?);
+        median(both.map(|(of, to)| of.per_second / to.per_second))
     };
-    let rate = |operation, callers, system| middle(operation, callers, system, |sample| sample.per_second);
     let mut rows = Vec::new();
     for operation in Operation::ALL {
         for callers in CALLERS {
-            let redis = rate(operation, callers, REDIS);
-            let disk = rate(operation, 1, DISK);
             for system in [TORU, REDIS, DISK] {
-                let connections = u32::try_from(callers).ok();
-                let row = Row::new(operation.name(), connections, system);
-                let per_second = rate(operation, callers, system);
-                let ratio = |base: Option<f64>| Some(per_second? / base?);
-                match (per_second, without_redis) {
+                let key = (operation, callers, system);
+                let row = Row::new(operation.name(), u32::try_from(callers).ok(), system);
+                let rps = middle(key, |sample| sample.per_second);
+                match (rps, without_redis) {
                     (None, Some(why)) if system == REDIS => rows.push(row.skipped(why)),
                     (None, _) => {}
                     (Some(_), _) => rows.push(
                         Row {
-                            rps: per_second,
-                            p50_us: middle(operation, callers, system, |sample| sample.p50_us),
-                            p99_us: middle(operation, callers, system, |sample| sample.p99_us),
+                            rps,
+                            p50_us: middle(key, |sample| sample.p50_us),
+                            p99_us: middle(key, |sample| sample.p99_us),
                             ..row
                         }
-                        .with("ratio_to_redis", ratio(redis))
-                        .with("ratio_to_disk", ratio(disk)),
+                        .with("ratio_to_redis", ratio(key, (operation, callers, REDIS)))
+                        .with("ratio_to_disk", ratio(key, (Operation::Set, 1, DISK))),
                     ),
                 }
             }

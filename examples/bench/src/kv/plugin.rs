@@ -40,7 +40,7 @@ struct Done {
 
 /// Starts a host with the plugin.
 pub(super) fn start() -> Outcome<System> {
-    let host = Host::empty()?;
+    let host = Host::empty_on_disk()?;
     let folder = host.plugins().join(ID);
     fs::create_dir(&folder)?;
     fs::write(

@@ -9,9 +9,9 @@ use std::{
 
 use super::{KEYS, Operation, Sample, VALUE_BYTES};
 use crate::{
-    Outcome,
-    process::{Guard, is_installed},
-    system::NotStarted,
+    Outcome, place,
+    process::Guard,
+    tool::{self, NotStarted},
 };
 
 /// Requests of each caller in the run that tells how many fill the time.
@@ -19,18 +19,22 @@ const PROBE: u64 = 300;
 /// Callers that write the keys first: together, since each write is synced.
 const FILLERS: usize = 64;
 
+/// What the load generator replaces, by as many bytes.
+const RANDOM: &str = "__rand_int__";
+
 /// A Redis of its own, which syncs each write before it answers.
 pub(super) struct Redis {
     _process: Guard,
-    folder: tempfile::TempDir,
+    _folder: tempfile::TempDir,
+    /// Of its socket, whose path has a hundred bytes at most.
+    sockets: tempfile::TempDir,
 }
 
 impl Redis {
     pub(super) fn start() -> Result<Self, NotStarted> {
-        if !is_installed("redis-server", "--version") || !is_installed("redis-benchmark", "--version") {
-            return Err(NotStarted::Missing("Redis is not installed: apt-get install redis-server".into()));
-        }
-        let folder = tempfile::tempdir()?;
+        tool::require("redis-server", "redis-server")?;
+        tool::require("redis-benchmark", "redis-tools")?;
+        let (folder, sockets) = (place::on_disk()?, tempfile::tempdir()?);
         let mut process = Guard::spawn(
             Command::new("redis-server")
                 .args([
@@ -46,11 +50,11 @@ impl Redis {
                 ])
                 .arg(folder.path())
                 .arg("--unixsocket")
-                .arg(folder.path().join("redis.sock"))
+                .arg(sockets.path().join("redis.sock"))
                 .stdout(Stdio::null()),
         )?;
-        process.wait_until(|| UnixStream::connect(folder.path().join("redis.sock")).is_ok())?;
-        let redis = Self { _process: process, folder };
+        process.wait_until(|| UnixStream::connect(sockets.path().join("redis.sock")).is_ok())?;
+        let redis = Self { _process: process, _folder: folder, sockets };
         // So many at random that no key is left without a value; many at once, since each is synced.
         redis.benchmark(Operation::Set, FILLERS, KEYS as u64 * 20)?;
         Ok(redis)
@@ -62,13 +66,15 @@ impl Redis {
         self.benchmark(operation, callers, requests as u64)
     }
 
-    /// Redis' own load generator, with the same keys and sizes.
+    /// Redis' own load generator, with the same keys and sizes. Each `__rand_int__` becomes 12 digits below the number of keys, for
+    /// each request anew; `-t set` would write one value again and again.
     fn benchmark(&self, operation: Operation, callers: usize, requests: u64) -> Outcome<Sample> {
         let output = Command::new("redis-benchmark")
             .arg("-s")
-            .arg(self.folder.path().join("redis.sock"))
-            .args(["-t", operation.name(), "-c", &callers.to_string(), "-n", &requests.to_string()])
-            .args(["-d", &VALUE_BYTES.to_string(), "-r", &KEYS.to_string(), "--csv"])
+            .arg(self.sockets.path().join("redis.sock"))
+            .args(["-c", &callers.to_string(), "-n", &requests.to_string(), "-r", &KEYS.to_string()])
+            .args(["--csv", operation.name(), &format!("key:{RANDOM}")])
+            .args((operation == Operation::Set).then(|| format!("{:.>VALUE_BYTES$}", RANDOM)))
             .output()
             .map_err(|error| format!("redis-benchmark (Debian's package redis-tools): {error}"))?;
         let text = String::from_utf8(output.stdout)?;
@@ -92,7 +98,7 @@ impl Redis {
 pub(super) fn disk(seconds: u32) -> Outcome<Sample> {
     const PAGE: usize = 4 << 10;
     const PAGES: u64 = 1_000;
-    let folder = tempfile::tempdir()?;
+    let folder = place::on_disk()?;
     let file = File::create(folder.path().join("file"))?;
     file.write_all_at(&vec![0; PAGE * PAGES as usize], 0)?;
     file.sync_all()?;

@@ -40,7 +40,7 @@ pub(super) fn start(command: &mut Command, id: &str) -> Outcome<Start> {
     let process = Guard::spawn(command)?;
     drop(plugin);
     while !is_ready(&read_message(&mut host)?) {}
-    Ok(Start { time: began.elapsed(), cpu: cpu::of_tree(process.pid()) })
+    Ok(Start { time: began.elapsed(), cpu: cpu::of_tree(process.pid())? })
 }
 
 /// Runs a program to its end.

@@ -8,12 +8,12 @@ use toru_core::supervisor::StateName;
 use super::{Times, scene::Scene, shown};
 use crate::{
     Outcome,
-    options::Options,
+    options::Common,
     report::{Report, Row, head, line},
     system::{Heads, Host, Plugin},
 };
 
-pub(super) async fn run(options: &Options, report: &mut Report) -> Outcome<()> {
+pub(super) async fn run(options: &Common, report: &mut Report) -> Outcome<()> {
     let crashes = if options.quick { 5 } else { 200 };
     let id = Plugin::Rust.id();
     let scene = Scene::new(Host::with(Plugin::Rust, Heads::AsShipped)?)?;

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     Outcome, cpu,
-    options::Options,
+    options::Common,
     report::{Report, Row, head, line, median},
 };
 
@@ -27,7 +27,7 @@ struct Started {
     own: Duration,
 }
 
-pub(super) async fn run(options: &Options, report: &mut Report) -> Outcome<()> {
+pub(super) async fn run(options: &Common, report: &mut Report) -> Outcome<()> {
     let rounds = if options.quick { 1 } else { 5 };
     let mut all = Vec::new();
     for _ in 0..rounds {
@@ -76,14 +76,14 @@ async fn start() -> Outcome<Started> {
         own += bare::start(command.current_dir(&folder), &id(copy))?.cpu;
     }
     let scene = Scene::new(host)?;
-    let before = cpu::of_tree(process::id());
+    let before = cpu::of_tree(process::id())?;
     let began = Instant::now();
     scene.supervisor.initialize().await?;
     for copy in 0..MANY {
         scene.until(&id(copy), StateName::Running).await?;
     }
     let time = began.elapsed();
-    let cpu = cpu::of_tree(process::id()).saturating_sub(before);
+    let cpu = cpu::of_tree(process::id())?.checked_sub(before).ok_or("a plugin has ended")?;
     scene.supervisor.shutdown().await;
     Ok(Started { time, cpu, own })
 }

@@ -1,23 +1,22 @@
 //! What a hundred plugins cost while nobody uses them.
 
 use std::{
+    collections::BTreeMap,
     fs,
+    path::PathBuf,
     time::{Duration, Instant},
 };
 
 use super::{
-    LIST, MANY, pause,
+    LIST, MANY, beside, pause,
     scene::{host_with, id},
     shown,
 };
 use crate::{
-    Outcome, compare,
-    figures::Figures,
-    load,
-    options::Options,
+    Outcome, load,
+    options::Common,
     report::{Report, Row, head, line},
     system::System,
-    workload::HOP,
 };
 
 /// How long all plugins may take until they run.
@@ -26,69 +25,55 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const CONNECTIONS: u32 = 64;
 /// Between two looks at them.
 const LOOK: Duration = Duration::from_millis(50);
-/// From their start until nothing of it is left.
-const SETTLE: Duration = Duration::from_secs(3);
+/// From their start until nothing of it is left: tokio ends a thread for blocking work when it has had none for 10 s.
+const SETTLE: Duration = Duration::from_secs(12);
 
-pub(super) fn run(options: &Options, report: &mut Report) -> Outcome<()> {
+pub(super) fn run(options: &Common, report: &mut Report) -> Outcome<()> {
     // Two ping intervals, so that whatever goes with a ping is seen.
     let watched = Duration::from_secs(if options.quick { 2 } else { 20 });
     let few = serve(1)?;
     let many = serve(1 + MANY)?;
-    pause(SETTLE);
+    pause(if options.quick { LOOK } else { SETTLE });
     let (few_before, many_before) = (Idle::of(&few)?, Idle::of(&many)?);
     pause(watched);
     let (few_after, many_after) = (Idle::of(&few)?, Idle::of(&many)?);
     let per_plugin = |few: u64, many: u64| (many as f64 - few as f64) / MANY as f64;
     let seconds = watched.as_secs_f64();
     let memory = per_plugin(few_after.rss_kib, many_after.rss_kib);
-    let wakes =
-        per_plugin(few_after.wakes - few_before.wakes, many_after.wakes - many_before.wakes) / seconds;
-    let plugin_wakes =
-        (many_after.plugin_wakes - many_before.plugin_wakes) as f64 / (1 + MANY) as f64 / seconds;
+    let (few_wakes, many_wakes) =
+        (few_after.host.since(&few_before.host), many_after.host.since(&many_before.host));
+    let wakes = per_plugin(few_wakes.counted, many_wakes.counted) / seconds;
+    let plugin_wakes = many_after.plugins.since(&many_before.plugins);
+    let ended = few_wakes.ended + many_wakes.ended + plugin_wakes.ended;
+    let plugin_wakes = plugin_wakes.counted as f64 / (1 + MANY) as f64 / seconds;
     println!("### {MANY} idle plugins in `toru serve`, watched for {seconds} s\n");
-    println!("{}", head(["each costs the host KiB", "host wake-ups /s each", "plugin wake-ups /s each"]));
-    println!("{}\n", line([shown(Some(memory), 1), shown(Some(wakes), 3), shown(Some(plugin_wakes), 3)]));
+    println!(
+        "{}",
+        head([
+            "each costs the host KiB",
+            "host wake-ups /s each",
+            "plugin wake-ups /s each",
+            "threads that ended, and are not counted"
+        ])
+    );
+    println!(
+        "{}\n",
+        line([
+            shown(Some(memory), 1),
+            shown(Some(wakes), 3),
+            shown(Some(plugin_wakes), 3),
+            ended.to_string()
+        ])
+    );
     report.add(
         Row::new("idle-100", None, "toru serve")
             .with("host_rss_kib_per_plugin", memory)
             .with("host_wakes_per_second_per_plugin", wakes)
-            .with("plugin_wakes_per_second", plugin_wakes),
+            .with("plugin_wakes_per_second", plugin_wakes)
+            .with("threads_ended", ended),
     );
-    effect(&few, &many, options, report)
-}
-
-/// What the others cost a request to one of them.
-fn effect(few: &System, many: &System, options: &Options, report: &mut Report) -> Outcome<()> {
-    let workload = &HOP[1];
-    let measured = compare::in_turn(&[Some(few), Some(many)], workload, CONNECTIONS, options);
-    let figures = measured.into_iter().map(|all| Ok(Figures::of(&all?)));
-    let figures = figures.collect::<Result<Vec<_>, String>>()?;
-    let [Some(alone), Some(among)] = &figures[..] else { return Err("nothing was measured".into()) };
-    println!(
-        "### A request beside {MANY} idle plugins: `{}` with {CONNECTIONS} connections\n",
-        workload.name
-    );
-    println!("{}", head(["req/s alone", "beside them", "ratio", "CPU us/req alone", "beside them", "ratio"]));
-    let (rps, cpu) = (among.rps / alone.rps, among.cpu_us / alone.cpu_us);
-    println!(
-        "{}\n",
-        line(
-            [alone.rps, among.rps, rps, alone.cpu_us, among.cpu_us, cpu]
-                .map(|value| shown(Some(value), if value < 100.0 { 2 } else { 0 }))
-        )
-    );
-    report.add(
-        Row {
-            rps: Some(among.rps),
-            p50_us: Some(among.p50_us),
-            p99_us: Some(among.p99_us),
-            cpu_us: Some(among.cpu_us),
-            ..Row::new("idle-100-request", Some(CONNECTIONS), "toru serve")
-        }
-        .with("ratio_to_alone", rps)
-        .with("cpu_ratio_to_alone", cpu),
-    );
-    Ok(())
+    let named = format!("{MANY} idle plugins");
+    beside::run([&few, &many], &named, "idle-100-request", CONNECTIONS, options, report)
 }
 
 /// The shipped host with so many plugins, which all run; the first of them is asked.
@@ -115,26 +100,55 @@ fn serve(plugins: usize) -> Outcome<System> {
 struct Idle {
     /// Of the host.
     rss_kib: u64,
-    /// How often a thread of the host has gone to sleep, and so was woken.
-    wakes: u64,
-    plugin_wakes: u64,
+    host: Wakes,
+    plugins: Wakes,
 }
 
 impl Idle {
     fn of(system: &System) -> Outcome<Self> {
         let (host, plugins) = system.front_and_back();
-        let sum = |pids: &[u32]| pids.iter().map(|pid| wakes(*pid)).sum::<Outcome<u64>>();
         let rss_kib = field(&format!("/proc/{}/status", host[0]), "VmRSS:")?;
-        Ok(Self { rss_kib, wakes: sum(&host)?, plugin_wakes: sum(&plugins)? })
+        Ok(Self { rss_kib, host: Wakes::of(&host)?, plugins: Wakes::of(&plugins)? })
     }
 }
 
-/// The voluntary context switches of all threads of a process (proc(5), `status`).
-fn wakes(pid: u32) -> Outcome<u64> {
-    fs::read_dir(format!("/proc/{pid}/task"))?
-        .flatten()
-        .map(|thread| field(&thread.path().join("status").display().to_string(), "voluntary_ctxt_switches:"))
-        .sum()
+/// How often each thread has gone to sleep, and so was woken: its voluntary context switches (proc(5), `status`).
+struct Wakes(BTreeMap<PathBuf, u64>);
+
+/// What became of them in a while.
+struct Woken {
+    counted: u64,
+    /// Threads that have ended: their counts are lost.
+    ended: usize,
+}
+
+impl Wakes {
+    fn of(processes: &[u32]) -> Outcome<Self> {
+        let mut wakes = BTreeMap::new();
+        for process in processes {
+            for thread in fs::read_dir(format!("/proc/{process}/task"))? {
+                let thread = thread?.path();
+                // A thread that ends just now has ended.
+                if let Ok(count) =
+                    field(&thread.join("status").display().to_string(), "voluntary_ctxt_switches:")
+                {
+                    wakes.insert(thread, count);
+                }
+            }
+        }
+        Ok(Self(wakes))
+    }
+
+    fn since(&self, before: &Self) -> Woken {
+        // A count that fell is that of a new thread with an old number.
+        let woken = |(thread, now): (&PathBuf, &u64)| {
+            before.0.get(thread).and_then(|before| now.checked_sub(*before)).unwrap_or(*now)
+        };
+        Woken {
+            counted: self.0.iter().map(woken).sum(),
+            ended: before.0.keys().filter(|thread| !self.0.contains_key(*thread)).count(),
+        }
+    }
 }
 
 fn field(path: &str, name: &str) -> Outcome<u64> {

@@ -1,14 +1,16 @@
-//! Starts, crashes, and what a hundred plugins cost.
+//! Starts, crashes, and what a hundred plugins and a thousand WebSockets cost.
 //!
 //! Times from a start or a crash are taken where a program that embeds the supervisor sees them: from the call of `enable`, or from
 //! the kill, to the published status. What a host as a whole costs is measured on the shipped `toru serve`.
 
 mod bare;
+mod beside;
 mod crash;
 mod hundred;
 mod idle;
 mod scene;
 mod serving;
+mod sockets;
 mod start;
 
 use std::{
@@ -16,7 +18,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{Outcome, options::Options, report::Report, workload::Workload};
+use crate::{Outcome, aims, options::Common, report::Report, workload::Workload};
 
 /// A request to the host that needs no plugin.
 const LIST: Workload = Workload { path: "/api/plugins", ..Workload::GET };
@@ -24,7 +26,7 @@ const LIST: Workload = Workload { path: "/api/plugins", ..Workload::GET };
 /// Plugins of the measurements with many.
 const MANY: usize = 100;
 
-pub(crate) fn run(options: &Options, report: &mut Report) -> Outcome<()> {
+pub(crate) fn run(options: &Common, report: &mut Report) -> Outcome<()> {
     println!("## Life\n");
     // As `#[tokio::main]` makes it.
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
@@ -32,7 +34,10 @@ pub(crate) fn run(options: &Options, report: &mut Report) -> Outcome<()> {
     runtime.block_on(crash::run(options, report))?;
     runtime.block_on(hundred::run(options, report))?;
     serving::run(options, report)?;
-    idle::run(options, report)
+    idle::run(options, report)?;
+    sockets::run(options, report)?;
+    aims::tell(aims::LIFE, report);
+    Ok(())
 }
 
 /// Times of the same thing.

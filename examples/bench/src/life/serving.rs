@@ -5,11 +5,11 @@ use std::time::{Duration, Instant};
 use super::{LIST, MANY, Times, scene::host_with, shown};
 use crate::{
     Outcome, load,
-    options::Options,
+    options::Common,
     report::{Report, Row, head, line},
 };
 
-pub(super) fn run(options: &Options, report: &mut Report) -> Outcome<()> {
+pub(super) fn run(options: &Common, report: &mut Report) -> Outcome<()> {
     let rounds = if options.quick { 1 } else { 10 };
     println!("### From the start of `toru serve` to its first answer: {rounds} times\n");
     println!("{}", head(["plugins installed", "p50 ms", "most ms"]));

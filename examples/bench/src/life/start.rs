@@ -12,17 +12,18 @@ use toru_core::supervisor::StateName;
 use super::{Times, bare, ratio, scene::Scene, shown};
 use crate::{
     Outcome,
-    options::Options,
+    options::Common,
     report::{Report, Row, head, line},
-    system::{Heads, Host, Plugin},
+    system::{Heads, Host, Plugin, require_python},
+    tool::{self, NotStarted},
 };
 
-pub(super) async fn run(options: &Options, report: &mut Report) -> Outcome<()> {
+pub(super) async fn run(options: &Common, report: &mut Report) -> Outcome<()> {
     let rounds = if options.quick { 3 } else { 50 };
     println!("### From a start to ready: {rounds} starts each, in turn\n");
     println!("{}", head(["what", "p50 us", "p99 us", "over its own start, us", "ratio"]));
     rust(rounds, report).await?;
-    python(rounds, report).await?;
+    python(rounds, options, report).await?;
     println!();
     Ok(())
 }
@@ -44,12 +45,15 @@ async fn rust(rounds: u32, report: &mut Report) -> Outcome<()> {
     Ok(())
 }
 
-async fn python(rounds: u32, report: &mut Report) -> Outcome<()> {
-    let Some(interpreter) = interpreter() else {
-        println!("{}", line(["hello-plugin-python", "SKIPPED", "", "", "null"]));
-        report
-            .add(Row::new("spawn-to-ready", None, "hello-plugin-python").skipped("python3 is not installed"));
-        return Ok(());
+async fn python(rounds: u32, options: &Common, report: &mut Report) -> Outcome<()> {
+    let what = "hello-plugin-python";
+    let interpreter = match tool::or_skipped(what, interpreter(), options.require)? {
+        Ok(interpreter) => interpreter,
+        Err(why) => {
+            println!("{}", line([what, "SKIPPED", "", "", "null"]));
+            report.add(Row::new("spawn-to-ready", None, what).skipped(&why));
+            return Ok(());
+        }
     };
     for (flags, own_name, name) in [
         (&[][..], "python3 -c pass", "hello-plugin-python"),
@@ -100,10 +104,13 @@ async fn enable(scene: &Scene, plugin: Plugin) -> Outcome<Duration> {
 }
 
 /// The path of the interpreter itself.
-fn interpreter() -> Option<PathBuf> {
-    let output = Command::new("python3").args(["-c", "import sys; print(sys.executable)"]).output().ok()?;
-    let path = String::from_utf8(output.stdout).ok()?;
-    output.status.success().then(|| path.trim().into())
+fn interpreter() -> Result<PathBuf, NotStarted> {
+    require_python()?;
+    let output = Command::new("python3").args(["-c", "import sys; print(sys.executable)"]).output()?;
+    if !output.status.success() {
+        return Err(format!("python3 ended with {}", output.status).into());
+    }
+    Ok(String::from_utf8(output.stdout)?.trim().into())
 }
 
 fn tell(report: &mut Report, what: &'static str, times: &Times, own: Option<&Times>) {

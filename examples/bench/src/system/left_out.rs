@@ -1,6 +1,7 @@
 //! The rivals that take long to build or to install, where this program was built without them.
 
-use super::{NotStarted, System};
+use super::System;
+use crate::tool::NotStarted;
 
 pub(super) fn tonic() -> Result<System, NotStarted> {
     left_out()

@@ -16,9 +16,15 @@ use std::{
 use clap::ValueEnum;
 
 pub(crate) use nginx::configuration as nginx_configuration;
-pub(crate) use toru::{Heads, Host, Plugin, build};
+pub(crate) use toru::{Heads, Host, Plugin, build, install_todo};
 
-use crate::{Outcome, cpu, load::Target, process::Guard, workload::Workload};
+use crate::{
+    Outcome, cpu,
+    load::Target,
+    process::Guard,
+    tool::{self, NotStarted},
+    workload::Workload,
+};
 
 /// All ratios are to this one.
 pub(crate) const BASE: Name = Name::NginxUnix;
@@ -30,12 +36,16 @@ pub(crate) enum Name {
     #[value(name = "axum-direct-2")]
     AxumDirect2,
     NginxUnix,
+    #[value(name = "nginx-unix-2")]
+    NginxUnix2,
     HyperUnix,
     TonicUnix,
     GoPlugin,
     NginxUvicorn,
     ToruJson,
     ToruHeads,
+    #[value(name = "toru-heads-1")]
+    ToruHeads1,
     ToruEmbedded,
     ToruPython,
 }
@@ -46,12 +56,14 @@ impl Name {
             Self::AxumDirect => "axum-direct",
             Self::AxumDirect2 => "axum-direct-2",
             Self::NginxUnix => "nginx-unix",
+            Self::NginxUnix2 => "nginx-unix-2",
             Self::HyperUnix => "hyper-unix",
             Self::TonicUnix => "tonic-unix",
             Self::GoPlugin => "go-plugin",
             Self::NginxUvicorn => "nginx-uvicorn",
             Self::ToruJson => "toru-json",
             Self::ToruHeads => "toru-heads",
+            Self::ToruHeads1 => "toru-heads-1",
             Self::ToruEmbedded => "toru-embedded",
             Self::ToruPython => "toru-python",
         }
@@ -71,15 +83,22 @@ impl Name {
         Ok(match self {
             Self::AxumDirect => axum_direct(1)?,
             Self::AxumDirect2 => axum_direct(2)?,
-            Self::NginxUnix => nginx::before_axum()?,
+            Self::NginxUnix => nginx::before_axum(1)?,
+            Self::NginxUnix2 => nginx::before_axum(2)?,
             Self::HyperUnix => hyper_unix()?,
             Self::TonicUnix => rivals::tonic()?,
             Self::GoPlugin => rivals::go_plugin()?,
             Self::NginxUvicorn => rivals::uvicorn()?,
             Self::ToruJson => Host::with(Plugin::Rust, Heads::Json)?.serve(Plugin::Rust.id())?,
             Self::ToruHeads => Host::with(Plugin::Rust, Heads::AsShipped)?.serve(Plugin::Rust.id())?,
+            Self::ToruHeads1 => {
+                Host::with(Plugin::Rust, Heads::AsShipped)?.serve_with(&["--threads=1"], Plugin::Rust.id())?
+            }
             Self::ToruEmbedded => Host::with(Plugin::Rust, Heads::AsShipped)?.embed(Plugin::Rust.id())?,
-            Self::ToruPython => Host::with(Plugin::Python, Heads::AsShipped)?.serve(Plugin::Python.id())?,
+            Self::ToruPython => {
+                require_python()?;
+                Host::with(Plugin::Python, Heads::AsShipped)?.serve(Plugin::Python.id())?
+            }
         })
     }
 }
@@ -114,18 +133,9 @@ impl System {
     }
 }
 
-/// Why a system does not run.
-pub(crate) enum NotStarted {
-    /// What it needs is not there: which, and how to get it.
-    Missing(String),
-    /// It is there and does not work.
-    Failed(Box<dyn std::error::Error>),
-}
-
-impl<E: Into<Box<dyn std::error::Error>>> From<E> for NotStarted {
-    fn from(error: E) -> Self {
-        Self::Failed(error.into())
-    }
+/// What the Python example needs.
+pub(crate) fn require_python() -> Result<(), NotStarted> {
+    tool::require("python3", "python3")
 }
 
 /// A system that was to be measured: running, or the reason why it is not.
@@ -135,15 +145,7 @@ pub(crate) type Entrant = (Name, Result<System, String>);
 pub(crate) fn start(names: &[Name], require: bool) -> Outcome<Vec<Entrant>> {
     let mut entrants = Vec::new();
     for &name in names {
-        let system = match name.start() {
-            Ok(system) => Ok(system),
-            Err(NotStarted::Missing(what)) if !require => {
-                eprintln!("toru-bench: SKIPPED {}: {what}", name.as_str());
-                Err(what)
-            }
-            Err(NotStarted::Missing(what)) => return Err(format!("{}: {what}", name.as_str()).into()),
-            Err(NotStarted::Failed(error)) => return Err(format!("{}: {error}", name.as_str()).into()),
-        };
+        let system = tool::or_skipped(name.as_str(), name.start(), require)?;
         entrants.push((name, system));
     }
     Ok(entrants)

@@ -1,16 +1,16 @@
 //! The rivals that take long to build or to install.
 
 use std::{
-    fs,
     os::unix::net::UnixStream,
     path::{Path, PathBuf},
     process::{Command, Stdio},
 };
 
-use super::{NotStarted, System, nginx, target, this_program};
+use super::{System, nginx, require_python, target, this_program};
 use crate::{
-    Outcome,
-    process::{Guard, is_installed},
+    Outcome, place,
+    process::Guard,
+    tool::{self, NotStarted},
 };
 
 /// gRPC over a Unix socket, behind an HTTP front.
@@ -27,10 +27,11 @@ pub(super) fn go_plugin() -> Result<System, NotStarted> {
     const PACKAGES: &str = "golang-go golang-github-hashicorp-go-plugin-dev golang-google-grpc-dev \
                             golang-golang-x-net-dev golang-goprotobuf-dev";
     let path = Path::new("/usr/share/gocode");
-    if !is_installed("go", "version") || !path.join("src/github.com/hashicorp/go-plugin").exists() {
+    tool::require("go", PACKAGES)?;
+    if !path.join("src/github.com/hashicorp/go-plugin").exists() {
         return Err(NotStarted::Missing(format!("apt-get install {PACKAGES}")));
     }
-    let program = folder("go-plugin")?.join("go-plugin");
+    let program = place::below_target("rivals/go-plugin")?.join("go-plugin");
     let built = Command::new("go")
         .args(["build", "-o"])
         .arg(&program)
@@ -40,7 +41,7 @@ pub(super) fn go_plugin() -> Result<System, NotStarted> {
         .current_dir(source("go-plugin"))
         .status()?;
     if !built.success() {
-        return Err(NotStarted::Missing(format!("it was not built; needed are {PACKAGES}")));
+        return Err(format!("it was not built; needed are {PACKAGES}").into());
     }
     let (host, line) = Guard::spawn_until_it_speaks(&mut Command::new(program))?;
     Ok(System { target: target(&line)?, processes: vec![host], _folder: None })
@@ -49,6 +50,7 @@ pub(super) fn go_plugin() -> Result<System, NotStarted> {
 /// nginx before uvicorn with a bare ASGI application, as fast as uvicorn can be made.
 pub(super) fn uvicorn() -> Result<System, NotStarted> {
     nginx::require()?;
+    require_python()?;
     let python = virtual_environment().map_err(|error| {
         NotStarted::Missing(format!("uvicorn cannot be installed into a virtual environment: {error}"))
     })?;
@@ -62,13 +64,13 @@ pub(super) fn uvicorn() -> Result<System, NotStarted> {
             .current_dir(source("uvicorn")),
     )?;
     uvicorn.wait_until(|| UnixStream::connect(&socket).is_ok())?;
-    let (nginx, target) = nginx::start(folder.path())?;
+    let (nginx, target) = nginx::start(folder.path(), 1)?;
     Ok(System { target, processes: vec![nginx, uvicorn], _folder: Some(folder) })
 }
 
 /// The interpreter of an environment below `target/` that has what `requirements.txt` names.
 fn virtual_environment() -> Outcome<PathBuf> {
-    let environment = folder("uvicorn")?;
+    let environment = place::below_target("rivals/uvicorn")?;
     let python = environment.join("bin/python");
     if !python.exists() {
         run(Command::new("python3").args(["-m", "venv"]).arg(&environment))?;
@@ -88,15 +90,6 @@ fn run(command: &mut Command) -> Outcome<()> {
     let status = command.stdout(Stdio::null()).status();
     let status = status.map_err(|error| format!("{}: {error}", command.get_program().display()))?;
     if status.success() { Ok(()) } else { Err(format!("{command:?} ended with {status}").into()) }
-}
-
-/// A folder below `target/`, which is made.
-fn folder(rival: &str) -> Outcome<PathBuf> {
-    let release = std::env::current_exe()?;
-    let target = release.ancestors().nth(2).ok_or("this program lies in no target folder")?;
-    let folder = target.join("rivals").join(rival);
-    fs::create_dir_all(&folder)?;
-    Ok(folder)
 }
 
 fn source(rival: &str) -> PathBuf {

@@ -1,13 +1,17 @@
 //! The shipped host and the shipped example plugins.
 
 use std::{
+    collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
     process::{Command, Stdio},
+    sync::OnceLock,
 };
 
+use serde_json::Value;
+
 use super::{System, target, this_program};
-use crate::{Outcome, process::Guard};
+use crate::{Outcome, place, process::Guard};
 
 /// The admin token, which counts among the headers of each request.
 const TOKEN: &str = "benchmark-token-of-more-than-32-characters";
@@ -40,12 +44,11 @@ impl Plugin {
     /// Copies the example into this folder, which is made, under its own id or another one.
     pub(crate) fn install(self, folder: &Path, id: &str, heads: Heads) -> Outcome<()> {
         fs::create_dir_all(folder)?;
-        let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
         let (source, files): (_, &[&str]) = match self {
             Self::Rust => ("hello-plugin-rust", &["bundle.js"]),
             Self::Python => ("hello-plugin-python", &["bundle.js", "main.py", "toru"]),
         };
-        let source = examples.join(source);
+        let source = example(source);
         for file in files {
             copy(&source.join(file), &folder.join(file))?;
         }
@@ -59,6 +62,19 @@ impl Plugin {
     }
 }
 
+/// Copies the example with WebSockets into this folder, which is made.
+pub(crate) fn install_todo(folder: &Path) -> Outcome<()> {
+    fs::create_dir_all(folder)?;
+    fs::copy(built("todo-axum")?, folder.join("todo-axum"))?;
+    fs::copy(example("todo-axum").join("plugin.toml"), folder.join("plugin.toml"))?;
+    Ok(())
+}
+
+/// The source of an example.
+fn example(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(name)
+}
+
 /// A plugins folder and a data folder, for a host that is to be started.
 pub(crate) struct Host {
     folder: tempfile::TempDir,
@@ -67,7 +83,16 @@ pub(crate) struct Host {
 impl Host {
     /// Without plugins.
     pub(crate) fn empty() -> Outcome<Self> {
-        let host = Self { folder: tempfile::tempdir()? };
+        Self::inside(tempfile::tempdir()?)
+    }
+
+    /// Without plugins, and with its store on a disk.
+    pub(crate) fn empty_on_disk() -> Outcome<Self> {
+        Self::inside(place::on_disk()?)
+    }
+
+    fn inside(folder: tempfile::TempDir) -> Outcome<Self> {
+        let host = Self { folder };
         fs::create_dir(host.plugins())?;
         Ok(host)
     }
@@ -89,8 +114,13 @@ impl Host {
 
     /// The shipped `toru serve` with its default configuration; asked for this plugin's routes.
     pub(crate) fn serve(self, plugin: &str) -> Outcome<System> {
+        self.serve_with(&[], plugin)
+    }
+
+    /// The same with further options.
+    pub(super) fn serve_with(self, options: &[&str], plugin: &str) -> Outcome<System> {
         let mut command = Command::new(built("toru")?);
-        command.args(["serve", "--listen", "127.0.0.1:0"]).env("TORU_ADMIN_TOKEN", TOKEN);
+        command.args(["serve", "--listen", "127.0.0.1:0"]).args(options).env("TORU_ADMIN_TOKEN", TOKEN);
         let header = Some(format!("Authorization: Bearer {TOKEN}"));
         self.start(&mut command, format!("/api/plugins/route/{plugin}"), header)
     }
@@ -124,18 +154,35 @@ fn copy(from: &Path, to: &Path) -> Outcome<()> {
     Ok(())
 }
 
+/// What cargo has built, by name.
+static BUILT: OnceLock<BTreeMap<String, PathBuf>> = OnceLock::new();
+
 /// Builds what is measured, as it is shipped.
 pub(crate) fn build() -> Outcome<()> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let built = Command::new(cargo)
-        .args(["build", "--release", "--quiet", "-p", "toru-host-cli", "-p", "hello-plugin-rust"])
+    let output = Command::new(cargo)
+        .args(["build", "--release", "--quiet", "--message-format=json-render-diagnostics"])
+        .args(["-p", "toru-host-cli", "-p", "hello-plugin-rust", "-p", "todo-axum"])
         .current_dir(env!("CARGO_MANIFEST_DIR"))
-        .status()?;
-    if built.success() { Ok(()) } else { Err("the build of what is to be measured failed".into()) }
+        .stderr(Stdio::inherit())
+        .output()?;
+    if !output.status.success() {
+        return Err("the build of what is to be measured failed".into());
+    }
+    let lines = str::from_utf8(&output.stdout)?.lines();
+    BUILT.get_or_init(|| lines.filter_map(program).collect());
+    Ok(())
 }
 
-/// A program beside this one.
-pub(crate) fn built(name: &str) -> Outcome<PathBuf> {
-    let path = std::env::current_exe()?.with_file_name(name);
-    if path.exists() { Ok(path) } else { Err(format!("{} is not built", path.display()).into()) }
+/// The name and the path of a program, from a message of cargo.
+fn program(message: &str) -> Option<(String, PathBuf)> {
+    let message: Value = serde_json::from_str(message).ok()?;
+    let path = message["executable"].as_str()?;
+    Some((message["target"]["name"].as_str()?.to_owned(), path.into()))
+}
+
+/// A program as cargo has just built it, wherever that is: what lies beside this one may be old.
+fn built(name: &str) -> Outcome<&'static Path> {
+    let path = BUILT.get().and_then(|built| built.get(name));
+    Ok(path.ok_or_else(|| format!("{name} was not built"))?)
 }

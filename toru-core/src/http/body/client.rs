@@ -15,6 +15,9 @@ use toru_plugin_api::driver::{BoxError, RequestBody};
 
 use super::length::ExpectedLength;
 
+/// How many idle times a client has for a body that is collected: two minutes by default, in which 16 MiB come over a megabit a second.
+const COLLECT_IDLES: u32 = 4;
+
 /// What a request sends, and still has when it is to be sent again.
 #[derive(Debug)]
 pub(in crate::http) enum Outgoing<B> {
@@ -63,6 +66,9 @@ pub(in crate::http) struct ClientBody<B> {
     source: Source<B>,
     expected: ExpectedLength,
     idle: Duration,
+    /// What the client has for the whole body, from when it first owes something.
+    whole: Option<Duration>,
+    deadline: Option<Instant>,
     timer: Option<Pin<Box<Sleep>>>,
     is_awaited: bool,
 }
@@ -91,7 +97,15 @@ impl<B> Unpin for ClientBody<B> {}
 
 impl<B> ClientBody<B> {
     fn new(source: Source<B>, idle: Duration, content_length: Option<u64>) -> Self {
-        Self { source, expected: ExpectedLength::new(content_length), idle, timer: None, is_awaited: false }
+        Self {
+            source,
+            expected: ExpectedLength::new(content_length),
+            idle,
+            whole: None,
+            deadline: None,
+            timer: None,
+            is_awaited: false,
+        }
     }
 }
 
@@ -100,7 +114,7 @@ where
     B: Body<Data = Bytes>,
     B::Error: Into<BoxError>,
 {
-    /// The whole body, in one piece, when it has at most `limit` bytes.
+    /// The whole body, in one piece, when it has at most `limit` bytes and comes in time.
     pub(in crate::http) async fn collect(
         body: B,
         limit: usize,
@@ -111,6 +125,7 @@ where
             return Err(ClientBodyError::TooLarge);
         }
         let mut body = Self::new(Source::Started(Box::pin(body)), idle, content_length);
+        body.whole = Some(idle * COLLECT_IDLES);
         let mut whole = Bytes::new();
         // Most small bodies are one piece: only a second one makes a copy.
         let mut joined = BytesMut::new();
@@ -134,7 +149,12 @@ where
         let idle = self.idle;
         let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(idle)));
         if !self.is_awaited {
-            timer.as_mut().reset(Instant::now() + idle);
+            let now = Instant::now();
+            let deadline = match self.whole {
+                Some(whole) => (now + idle).min(*self.deadline.get_or_insert(now + whole)),
+                None => now + idle,
+            };
+            timer.as_mut().reset(deadline);
             self.is_awaited = true;
         }
         timer.as_mut().poll(cx)
@@ -231,13 +251,27 @@ mod tests {
     async fn every_byte_starts_the_idle_time_anew() {
         let (mut sender, body) = channel();
         let slow = tokio::spawn(async move {
-            for _ in 0..5 {
+            for _ in 0..4 {
                 tokio::time::sleep(IDLE - Duration::from_secs(1)).await;
                 sender.send_data(Bytes::from_static(b"x")).await.unwrap();
             }
         });
-        assert_eq!(ClientBody::collect(body, 100, IDLE, None).await.unwrap(), "xxxxx");
+        assert_eq!(ClientBody::collect(body, 100, IDLE, None).await.unwrap(), "xxxx");
         slow.await.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_drips_has_so_long_for_a_body_that_is_collected() {
+        let (mut sender, body) = channel();
+        let drip = async move {
+            while sender.send_data(Bytes::from_static(b"x")).await.is_ok() {
+                tokio::time::sleep(IDLE / 2).await;
+            }
+        };
+        let began = Instant::now();
+        let (collected, ()) = tokio::join!(ClientBody::collect(body, 100, IDLE, None), drip);
+        assert!(matches!(collected.unwrap_err(), ClientBodyError::Stalled));
+        assert_eq!(began.elapsed().as_secs() / IDLE.as_secs(), u64::from(COLLECT_IDLES));
     }
 
     #[tokio::test]

@@ -216,6 +216,54 @@ async fn a_lane_uses_its_own_link_and_without_one_the_first() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_request_on_a_lane_waits_for_the_successor_whichever_link_of_a_dying_plugin_goes_first() {
+    let rig = Arc::new(Rig::new());
+    let lanes = Lanes::new(Handle::current());
+    let lane = lanes.add(Handle::current()).unwrap();
+    for is_told_one_by_one in [false, true] {
+        let (_, first) = rig.start(Settings::default(), |request| say(request, "dead")).await;
+        let (_, second) = rig.start(Settings::default(), |request| say(request, "dead")).await;
+        rig.ready_with(&first, vec![(lane.id().unwrap(), second.clone())]);
+        second.close();
+        first.close();
+        let mut service = rig.service.clone();
+        service.lane = lane.clone();
+        let asked = tokio::spawn(async move {
+            whole(service.forward(Request::get("/r").body(Empty::<Bytes>::new()).unwrap()).await).await
+        });
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        if is_told_one_by_one {
+            rig.ready(&first);
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        assert!(!asked.is_finished(), "nothing was sent, and the successor is to come");
+        rig.endpoint.set(Availability::Waiting);
+        rig.start(Settings::default(), |request| say(request, "successor")).await;
+        assert_eq!(asked.await.unwrap().body, "successor");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_on_a_link_that_is_lost_alone_goes_by_the_first() {
+    let rig = Rig::new();
+    let lanes = Lanes::new(Handle::current());
+    let lane = lanes.add(Handle::current()).unwrap();
+    let (_, first) = rig.start(Settings::default(), |request| say(request, "first")).await;
+    let (_, second) = rig.start(Settings::default(), |request| say(request, "second")).await;
+    rig.ready_with(&first, vec![(lane.id().unwrap(), second.clone())]);
+    second.close();
+    let mut service = rig.service.clone();
+    service.lane = lane;
+    let asked = service.forward(Request::get("/r").body(Empty::<Bytes>::new()).unwrap());
+    let told = async {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        rig.ready(&first);
+    };
+    let (answer, ()) = tokio::join!(asked, told);
+    assert_eq!(whole(answer).await.body, "first");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_link_that_stays_keeps_its_requests_places() {
     let rig = Rig::over(TestHost::new(), |settings| settings.max_in_flight = 1);
     let (_, link) =

@@ -35,6 +35,28 @@ async fn kv_calls_reach_the_store_in_the_namespace_of_the_connection() {
 }
 
 #[tokio::test]
+async fn a_list_is_cut_for_the_least_message_that_a_plugin_may_accept() {
+    let rig = Rig::new();
+    let mut settings = Settings::default();
+    settings.limits.max_message = 64 << 10;
+    let (plugin, _link) = rig.start(settings, quiet).await;
+    // Each byte but those of the number is escaped as six.
+    let all: Vec<String> = (0..40).map(|n| format!("{n:02}{}", "\u{1}".repeat(1_000))).collect();
+    for key in &all {
+        assert_eq!(plugin.handle.call_kv(set(key, "v")).await, Ok(KvAnswer::Ok));
+    }
+    let (mut listed, mut after) = (Vec::new(), None);
+    while listed.len() < all.len() {
+        let list = KvCall::List { prefix: String::new(), after, limit: 1_000 };
+        let Ok(KvAnswer::Keys { keys, next }) = plugin.handle.call_kv(list).await else { panic!("no page") };
+        assert!((1..=5).contains(&keys.len()), "{} keys of 6 KiB in 32 KiB", keys.len());
+        listed.extend(keys);
+        after = next;
+    }
+    assert_eq!((listed, after), (all, None));
+}
+
+#[tokio::test]
 async fn kv_operations_of_the_host_reach_the_plugin() {
     let rig = Rig::new();
     let (_plugin, link) = rig.start(Settings::default(), quiet).await;
@@ -161,6 +183,24 @@ async fn draining_is_told_and_the_end_after_it_is_the_links_end() {
     assert_eq!(reason, "upgrade");
     drop(plugin);
     assert!(matches!(next_news(&mut news).await, LinkNews::Lost(LinkLost::Closed)));
+}
+
+#[tokio::test]
+async fn what_a_plugin_says_of_itself_is_cut_at_2_kib() {
+    let long = format!("x{}", "é".repeat(100_000));
+    let whole = "é".repeat(1_024);
+    let is_cut = |words: &str| words.ends_with("é […cut]") && words.len() < 2_100 && words.starts_with("xé");
+    let refused = json!({"action": "failed", "code": long, "message": long});
+    let LinkNews::Refused(failed) = news_after(&refused).await else { panic!("not refused") };
+    assert!(is_cut(&failed.code) && is_cut(&failed.message), "{failed:?}");
+    let refused = json!({"action": "failed", "code": "licence", "message": whole});
+    let LinkNews::Refused(failed) = news_after(&refused).await else { panic!("not refused") };
+    assert_eq!(failed.message, whole);
+    let rig = Rig::new();
+    let (mut plugin, _link, mut news) = rig.start_raw().await;
+    plugin.write_json(&json!({"type": "lifecycle", "payload": {"action": "draining", "reason": long}})).await;
+    let LinkNews::Draining { reason } = next_news(&mut news).await else { panic!("not draining") };
+    assert!(is_cut(&reason), "{reason}");
 }
 
 #[tokio::test(start_paused = true)]

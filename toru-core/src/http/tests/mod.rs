@@ -6,6 +6,7 @@ mod bodies;
 mod link;
 mod requests;
 mod upgrades;
+mod upgrades_hyper;
 mod v1;
 mod v1_rules;
 

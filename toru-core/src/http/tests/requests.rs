@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use super::*;
-use crate::http::{Caller, Identity};
+use crate::http::{Caller, Identity, IdentityError};
 
 /// A plugin that keeps the heads of its requests and answers with the path.
 async fn recording() -> (Rig, Arc<Mutex<Vec<toru_plugin_api::message::http::RequestHead>>>) {
@@ -193,4 +193,17 @@ async fn the_tower_service_does_the_same() {
 fn the_service_can_be_shared_between_threads() {
     fn is_shareable<T: Clone + Send + Sync + 'static>() {}
     is_shareable::<PluginService>();
+}
+
+#[test]
+fn roles_that_would_be_read_as_others_are_refused_with_their_name() {
+    for role in ["", "cn=staff,admin", ",", " admin", "admin ", "\tadmin", "\u{a0}admin"] {
+        let refused = Identity::new("ann", ["user", role]).unwrap_err();
+        assert_eq!(refused, IdentityError::Role(role.to_owned()));
+        assert!(refused.to_string().contains(&format!("{role:?}")), "{refused}");
+    }
+    assert_eq!(Identity::new("ann", ["power user", "Ärzte"]).unwrap().roles, "power user,Ärzte");
+    assert_eq!(Identity::new("ann", []).unwrap().roles, "");
+    let refused = Identity::new("an\nn", ["user"]).unwrap_err();
+    assert_eq!(refused, IdentityError::ControlCharacter("an\nn".to_owned()));
 }

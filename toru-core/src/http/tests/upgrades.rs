@@ -3,7 +3,6 @@
 use std::{io::ErrorKind, time::Duration};
 
 use http::{StatusCode, Version, header};
-use hyper_util::rt::TokioIo;
 use serde_json::json;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex},
@@ -18,7 +17,7 @@ use super::*;
 use crate::http::{PluginTunnel, TunnelError, UpgradeSupport};
 
 /// What the pipe between client and host holds.
-const PIPE: usize = 4 << 10;
+pub(super) const PIPE: usize = 4 << 10;
 
 /// A handshake with a host that can go on after it.
 fn handshake() -> Request<Empty<Bytes>> {
@@ -32,7 +31,7 @@ fn handshake() -> Request<Empty<Bytes>> {
 }
 
 /// A plugin that takes every upgrade and gives its end to the test.
-async fn taking() -> (Rig, FakeV2, mpsc::UnboundedReceiver<Tunnel>) {
+pub(super) async fn taking() -> (Rig, FakeV2, mpsc::UnboundedReceiver<Tunnel>) {
     taking_with(&[("connection", "upgrade"), ("upgrade", "Echo/1"), ("sec-x", "1"), ("keep-alive", "9")])
         .await
 }
@@ -80,7 +79,7 @@ async fn joined_after(early: Bytes) -> Joined {
     Joined { client, plugin: tunnels.recv().await.unwrap(), host, rig, fake }
 }
 
-async fn rest(mut io: impl tokio::io::AsyncRead + Unpin) -> Vec<u8> {
+pub(super) async fn rest(mut io: impl tokio::io::AsyncRead + Unpin) -> Vec<u8> {
     let mut rest = Vec::new();
     io.read_to_end(&mut rest).await.unwrap();
     rest
@@ -365,73 +364,4 @@ async fn no_timer_ends_an_idle_connection() {
     tokio::time::sleep(Duration::from_secs(24 * 60 * 60)).await;
     client.write_all(b"still").await.unwrap();
     plugin.read_exact(&mut [0; 5]).await.unwrap();
-}
-
-/// A client of a hyper server that forwards to the service.
-fn over_hyper(rig: &Rig) -> DuplexStream {
-    let (client, io) = duplex(PIPE);
-    let service = rig.service.clone();
-    let service = hyper::service::service_fn(move |request: Request<hyper::body::Incoming>| {
-        let service = service.clone();
-        async move { Ok::<_, std::convert::Infallible>(service.forward(request).await) }
-    });
-    let server = hyper::server::conn::http1::Builder::new();
-    tokio::spawn(server.serve_connection(TokioIo::new(io), service).with_upgrades());
-    client
-}
-
-const HANDSHAKE: &[u8] =
-    b"GET /r/ws HTTP/1.1\r\nhost: h\r\nconnection: upgrade\r\nupgrade: echo/1\r\n\r\nearly ";
-
-/// Reads an answer's head.
-async fn read_head(client: &mut DuplexStream) -> String {
-    let mut head = Vec::new();
-    while !head.ends_with(b"\r\n\r\n") {
-        head.push(client.read_u8().await.unwrap());
-    }
-    String::from_utf8(head).unwrap().to_lowercase()
-}
-
-#[tokio::test(start_paused = true)]
-async fn the_upgrade_of_hyper_is_taken_by_the_service_itself() {
-    let (rig, _plugin, mut tunnels) = taking().await;
-    let mut client = over_hyper(&rig);
-    client.write_all(HANDSHAKE).await.unwrap();
-    let head = read_head(&mut client).await;
-    assert!(head.starts_with("http/1.1 101 "), "{head}");
-    assert!(
-        head.contains("\r\nconnection: upgrade\r\n") && head.contains("\r\nupgrade: echo/1\r\n"),
-        "{head}"
-    );
-    let mut plugin = tunnels.recv().await.unwrap();
-    client.write_all(b"late").await.unwrap();
-    client.shutdown().await.unwrap();
-    assert_eq!(rest(&mut plugin).await, b"early late", "nothing sent before the 101 is lost");
-    plugin.write_all(b"answer").await.unwrap();
-    plugin.close();
-    assert_eq!(rest(client).await, b"answer");
-}
-
-#[tokio::test(start_paused = true)]
-async fn the_plugin_is_not_joined_before_the_client_has_its_101() {
-    let (rig, plugin) = (Rig::new(), std::sync::Arc::new(tokio::sync::Notify::new()));
-    let go = plugin.clone();
-    rig.start(Settings::default(), move |request| {
-        let go = go.clone();
-        async move {
-            go.notified().await;
-            let mut tunnel =
-                request.responder.upgrade(head(101, &[("upgrade", "echo/1")]).headers).await.unwrap();
-            tunnel.write_all(b"first bytes").await.unwrap();
-            tunnel.close();
-        }
-    })
-    .await;
-    let mut client = over_hyper(&rig);
-    client.write_all(HANDSHAKE).await.unwrap();
-    let waits = tokio::time::timeout(Duration::from_secs(10), client.read_u8()).await;
-    assert!(waits.is_err(), "nothing comes before the plugin's answer");
-    plugin.notify_one();
-    assert!(read_head(&mut client).await.starts_with("http/1.1 101 "));
-    assert_eq!(rest(client).await, b"first bytes");
 }

@@ -7,6 +7,23 @@ use toru_plugin_api::message::kv::{KvAnswer, KvCall, KvWrite};
 use super::{ABSENT, answer, delete, get, keys, list, set, set_for, swap, value};
 use crate::store::{Clock, KvStore};
 
+/// A list looks at so many rows at most, and then says where to go on: what has expired costs a look too.
+pub async fn kv_list_over_expired(store: &dyn KvStore, clock: &Clock) {
+    for hundred in 0..50 {
+        let write =
+            |n| KvWrite::Set { key: format!("{hundred:02}/{n:02}"), value: "v".into(), ttl_ms: Some(1) };
+        answer(store, "a", KvCall::Batch { ops: (0..100).map(write).collect() }).await;
+    }
+    answer(store, "a", set("last", "v")).await;
+    clock.advance(Duration::from_millis(1));
+    let first = answer(store, "a", list("", None, 10)).await;
+    let KvAnswer::Keys { keys: found, next: Some(next) } = first else {
+        panic!("5,000 rows in one list: {first:?}")
+    };
+    assert_eq!(found, Vec::<String>::new());
+    assert_eq!(answer(store, "a", list("", Some(&next), 10)).await, keys(&["last"], None));
+}
+
 /// What has expired is absent everywhere.
 pub async fn kv_expiry(store: &dyn KvStore, clock: &Clock) {
     answer(store, "a", set_for("k", "v", 1_000)).await;

@@ -11,6 +11,7 @@ mod namespace;
 mod open;
 mod queue;
 mod readers;
+mod scans;
 #[cfg(test)]
 mod tests;
 mod writer;
@@ -31,10 +32,14 @@ use crate::event::Event;
 use fault::{Fault, FaultLog, WriteError};
 use queue::{Queue, Work};
 use readers::Readers;
+use scans::Turns;
 use writer::{Done, Writer};
 
 /// The most events that one question answers.
 const MAX_RECENT: usize = 10_000;
+
+/// The namespace of the host's own work: no plugin can have it, since an id is never empty.
+const HOST: &str = "";
 
 /// Events deleted by one transaction, so that a first pruning of many does not hold up the writes of plugins.
 const PRUNE_CHUNK: usize = 5_000;
@@ -53,6 +58,7 @@ struct Shared {
     clock: Clock,
     queue: Arc<Queue>,
     readers: Arc<Readers>,
+    turns: Arc<Turns>,
     faults: Arc<FaultLog>,
     writer: Option<JoinHandle<()>>,
 }
@@ -94,7 +100,8 @@ impl Database {
             thread::Builder::new().name("toru-db".into()).spawn(move || writer.run()).map_err(|error| {
                 StoreError::new(format!("the thread of {} cannot be made: {error}", path.display()))
             })?;
-        let shared = Shared { path, limits, clock, queue, readers, faults, writer: Some(writer) };
+        let turns = Arc::new(Turns::default());
+        let shared = Shared { path, limits, clock, queue, readers, turns, faults, writer: Some(writer) };
         Ok(Self { shared: Arc::new(shared) })
     }
 
@@ -134,19 +141,27 @@ impl Database {
         answer.await.unwrap_or_else(|_| Err(Fault::closed().into()))
     }
 
-    /// Asks on a thread that may block: for what looks at many rows.
-    async fn read<T: Send + 'static>(
+    /// Asks for what may look at many rows, on a thread that may block, once this namespace and a connection are free. Dropped before
+    /// that, nothing is asked.
+    async fn scan<T: Send + 'static>(
         &self,
+        namespace: &str,
         read: impl FnOnce(&rusqlite::Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, Fault> {
+        let turn = self.shared.turns.wait(namespace).await;
         let shared = Arc::clone(&self.shared);
-        tokio::task::spawn_blocking(move || shared.read(read)).await.unwrap_or_else(|_| Err(Fault::closed()))
+        let asked = move || {
+            // Whoever asked may have stopped waiting: the turn lasts as long as the work.
+            let _turn = turn;
+            shared.checked(shared.readers.scan(read))
+        };
+        tokio::task::spawn_blocking(asked).await.unwrap_or_else(|_| Err(Fault::closed()))
     }
 }
 
 impl Shared {
-    fn read<T>(&self, read: impl FnOnce(&rusqlite::Connection) -> rusqlite::Result<T>) -> Result<T, Fault> {
-        self.readers.with(read).map_err(|error| {
+    fn checked<T>(&self, answer: rusqlite::Result<T>) -> Result<T, Fault> {
+        answer.map_err(|error| {
             let fault = Fault::of(&error);
             self.faults.report("read", &fault);
             fault
@@ -169,7 +184,8 @@ impl Drop for Shared {
 /// A get is answered on the thread that asks: it is a look into pages that are usually in memory, about a microsecond, and
 /// a hop to another thread would cost many times that. Where the disk has to be asked, the thread waits for the few pages
 /// on the way to one row, a value of at most 512 KiB with them: on a slow disk that holds up the links of this thread, for as long as
-/// one such read takes. A list, which may look at many rows, goes to a thread that may block.
+/// one such read takes. A list, which may look at many rows, goes to a thread that may block, and waits for its turn: a namespace has one
+/// list at a time, and all together have two.
 #[derive(Debug, Clone)]
 pub struct SqliteKvStore {
     database: Database,
@@ -193,7 +209,7 @@ impl SqliteKvStore {
     fn get(&self, namespace: &str, key: &str) -> Result<Option<Bytes>, Fault> {
         let shared = &self.database.shared;
         let now_ms = shared.clock.now_ms();
-        shared.read(|connection| namespace::get(connection, namespace, key, now_ms))
+        shared.checked(shared.readers.get(|connection| namespace::get(connection, namespace, key, now_ms)))
     }
 }
 
@@ -206,10 +222,9 @@ impl KvStore for SqliteKvStore {
                 return self.get(namespace, &key).map(KvAnswer::Value).map_err(|fault| fault.for_plugin());
             }
             KvCall::List { prefix, after, limit } => {
-                let namespace = namespace.to_owned();
-                let now_ms = self.database.shared.clock.now_ms();
-                let keys = self.database.read(move |connection| {
-                    namespace::list(connection, &namespace, &prefix, after.as_deref(), limit, now_ms)
+                let (id, now_ms) = (namespace.to_owned(), self.database.shared.clock.now_ms());
+                let keys = self.database.scan(namespace, move |connection| {
+                    namespace::list(connection, &id, &prefix, after.as_deref(), limit, now_ms)
                 });
                 return keys.await.map_err(|fault| fault.for_plugin());
             }
@@ -253,7 +268,7 @@ impl EventStore for SqliteEventStore {
         let plugin_id = plugin_id.to_owned();
         let limit = limit.min(MAX_RECENT);
         self.database
-            .read(move |connection| events::recent(connection, &plugin_id, limit))
+            .scan(HOST, move |connection| events::recent(connection, &plugin_id, limit))
             .await
             .map_err(|fault| self.error(&fault))
     }

@@ -30,11 +30,11 @@ pub(super) fn get(
         .optional()
 }
 
-const LIST_FROM: &str = "SELECT key FROM plugin_kv
-    WHERE plugin_id = ?1 AND key >= ?2 AND (expires_at IS NULL OR expires_at > ?3) ORDER BY key";
+const LIST_FROM: &str = "SELECT key, expires_at IS NULL OR expires_at > ?3 FROM plugin_kv
+    WHERE plugin_id = ?1 AND key >= ?2 ORDER BY key";
 
-const LIST_AFTER: &str = "SELECT key FROM plugin_kv
-    WHERE plugin_id = ?1 AND key > ?2 AND (expires_at IS NULL OR expires_at > ?3) ORDER BY key";
+const LIST_AFTER: &str = "SELECT key, expires_at IS NULL OR expires_at > ?3 FROM plugin_kv
+    WHERE plugin_id = ?1 AND key > ?2 ORDER BY key";
 
 /// A page of the keys that have not expired, in byte order.
 pub(super) fn list(
@@ -54,8 +54,8 @@ pub(super) fn list(
     let mut rows = statement.query(params![namespace, from, now_ms])?;
     let mut page = KeyPage::new(limit as usize);
     while let Some(row) = rows.next()? {
-        let key: String = row.get(0)?;
-        if !key.starts_with(prefix) || !page.push(key) {
+        let key = row.get_ref(0)?.as_str()?;
+        if !key.starts_with(prefix) || !page.look_at(key, row.get(1)?) {
             break;
         }
     }

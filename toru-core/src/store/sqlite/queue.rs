@@ -11,19 +11,21 @@ use tokio::sync::oneshot;
 use toru_plugin_api::message::kv::{KvCall, KvError, KvErrorCode, KvWrite};
 
 use super::{
+    HOST,
     fault::{Fault, WriteError},
     writer::Done,
 };
 use crate::event::Event;
 
-/// Writes of one namespace that may wait: as many as one link has streams.
-const MAX_WAITING_WRITES: usize = 1_024;
+/// Rows that the waiting work of one namespace may write: some ten commits, a hundred full batches.
+const MAX_WAITING_ROWS: usize = 10_240;
 
 /// What those may hold, in bytes: twice what a link lets in, so that the host's own API finds room beside it.
 const MAX_WAITING_BYTES: usize = 8 << 20;
 
-/// Writes in one transaction: some ten milliseconds of work at most, which is what a neighbour waits for.
-const MAX_BATCH_WRITES: usize = 1_024;
+/// Rows written by one transaction, unless one job alone writes more: some ten milliseconds of work at most, which is what a
+/// neighbour waits for.
+const MAX_BATCH_ROWS: usize = 1_024;
 
 /// What those may hold, in bytes: it bounds how far one commit makes the write-ahead log grow.
 const MAX_BATCH_BYTES: usize = 8 << 20;
@@ -40,11 +42,10 @@ pub(super) enum Work {
 }
 
 impl Work {
-    /// The host's own work has a namespace that no plugin can have: an id is never empty.
     fn namespace(&self) -> &str {
         match self {
             Self::Kv { namespace, .. } => namespace,
-            Self::Append(_) | Self::Prune { .. } => "",
+            Self::Append(_) | Self::Prune { .. } => HOST,
         }
     }
 
@@ -53,13 +54,17 @@ impl Work {
         // A row stands in the table and in its index.
         const ROW: usize = 2;
         const PAGE: usize = 4 << 10;
-        let rows = match self {
+        ROW * self.rows() + self.bytes() / PAGE
+    }
+
+    /// The rows that it writes, at most.
+    fn rows(&self) -> usize {
+        match self {
             Self::Kv { call: KvCall::Batch { ops }, .. } => ops.len(),
             Self::Kv { .. } => 1,
             Self::Append(events) => events.len(),
             Self::Prune { limit, .. } => *limit,
-        };
-        ROW * rows + self.bytes() / PAGE
+        }
     }
 
     /// About the bytes that it holds in memory.
@@ -97,17 +102,19 @@ pub(super) struct Queue {
 
 #[derive(Debug, Default)]
 struct State {
-    jobs: VecDeque<Job>,
-    waiting: HashMap<String, Waiting>,
+    namespaces: HashMap<String, Waiting>,
+    /// The namespaces of which something waits, in the order of their turns.
+    turns: VecDeque<String>,
     is_closed: bool,
     #[cfg(test)]
     pushed: usize,
 }
 
-/// What waits of one namespace.
+/// What waits of one namespace, in order.
 #[derive(Debug, Default)]
 struct Waiting {
-    writes: usize,
+    jobs: VecDeque<Job>,
+    rows: usize,
     bytes: usize,
 }
 
@@ -118,18 +125,22 @@ impl Queue {
         if state.is_closed {
             return Err(Fault::closed().into());
         }
-        let bytes = work.bytes();
-        let waiting = state.waiting.entry(work.namespace().to_owned()).or_default();
-        if waiting.writes == MAX_WAITING_WRITES
-            || (waiting.bytes > 0 && waiting.bytes + bytes > MAX_WAITING_BYTES)
-        {
+        let State { namespaces, turns, .. } = &mut *state;
+        let waiting = match namespaces.get_mut(work.namespace()) {
+            Some(waiting) => waiting,
+            None => {
+                turns.push_back(work.namespace().to_owned());
+                namespaces.entry(work.namespace().to_owned()).or_default()
+            }
+        };
+        let (rows, bytes) = (waiting.rows + work.rows(), waiting.bytes + work.bytes());
+        if !waiting.jobs.is_empty() && (rows > MAX_WAITING_ROWS || bytes > MAX_WAITING_BYTES) {
             let message = "too many writes wait to be stored; wait for their answers, then try again";
             return Err(WriteError::Refused(KvError::new(KvErrorCode::Unavailable, message)));
         }
-        waiting.writes += 1;
-        waiting.bytes += bytes;
+        (waiting.rows, waiting.bytes) = (rows, bytes);
         let (reply, answer) = oneshot::channel();
-        state.jobs.push_back(Job { work, reply });
+        waiting.jobs.push_back(Job { work, reply });
         #[cfg(test)]
         {
             state.pushed += 1;
@@ -139,25 +150,21 @@ impl Queue {
         Ok(answer)
     }
 
-    /// Waits for work and takes what one transaction may hold of it, in order; `None` once it is closed and empty.
+    /// Waits for work and takes what one transaction may hold of it: a job of each namespace in turn, those of one in order. `None`
+    /// once it is closed and empty.
     pub(super) fn take(&self) -> Option<Vec<Job>> {
         let state = self.lock();
         let mut state = self
             .changed
-            .wait_while(state, |state| state.jobs.is_empty() && !state.is_closed)
+            .wait_while(state, |state| state.turns.is_empty() && !state.is_closed)
             .unwrap_or_else(PoisonError::into_inner);
-        if state.jobs.is_empty() {
-            return None;
-        }
-        let mut batch = Vec::new();
-        let mut bytes = 0;
-        while let Some(job) = state.jobs.front() {
-            bytes += job.work.bytes();
-            if batch.len() == MAX_BATCH_WRITES || (bytes > MAX_BATCH_BYTES && !batch.is_empty()) {
-                break;
-            }
-            let job = state.jobs.pop_front().expect("the front was just seen");
-            state.leave(&job.work);
+        let mut batch = vec![state.next(|_| true)?];
+        let (mut rows, mut bytes) = (batch[0].work.rows(), batch[0].work.bytes());
+        while let Some(job) = state.next(|work| {
+            rows += work.rows();
+            bytes += work.bytes();
+            rows <= MAX_BATCH_ROWS && bytes <= MAX_BATCH_BYTES
+        }) {
             batch.push(job);
         }
         Some(batch)
@@ -173,12 +180,12 @@ impl Queue {
     pub(super) fn abandon(&self) {
         let mut state = self.lock();
         state.is_closed = true;
-        state.jobs.clear();
-        state.waiting.clear();
+        state.turns.clear();
+        state.namespaces.clear();
     }
 
     pub(super) fn waiting(&self) -> usize {
-        self.lock().jobs.len()
+        self.lock().namespaces.values().map(|waiting| waiting.jobs.len()).sum()
     }
 
     /// Work that was ever queued: what a test waits for.
@@ -193,13 +200,23 @@ impl Queue {
 }
 
 impl State {
-    fn leave(&mut self, work: &Work) {
-        let waiting = self.waiting.get_mut(work.namespace()).expect("what waits was counted when it came");
-        waiting.writes -= 1;
-        waiting.bytes -= work.bytes();
-        if waiting.writes == 0 {
-            self.waiting.remove(work.namespace());
+    /// The first job of the namespace whose turn it is, if it fits.
+    fn next(&mut self, fits: impl FnOnce(&Work) -> bool) -> Option<Job> {
+        let namespace = self.turns.front()?;
+        let waiting = self.namespaces.get_mut(namespace).expect("who has a turn has work");
+        if !fits(&waiting.jobs.front().expect("who has a turn has work").work) {
+            return None;
         }
+        let job = waiting.jobs.pop_front().expect("the front was just seen");
+        waiting.rows -= job.work.rows();
+        waiting.bytes -= job.work.bytes();
+        if waiting.jobs.is_empty() {
+            self.namespaces.remove(namespace);
+            self.turns.pop_front();
+        } else {
+            self.turns.rotate_left(1);
+        }
+        Some(job)
     }
 }
 
@@ -218,16 +235,61 @@ mod tests {
         matches!(queue.push(work), Err(WriteError::Refused(error)) if error.code == KvErrorCode::Unavailable)
     }
 
+    fn batch(namespace: &str) -> Work {
+        let delete = |n| KvWrite::Delete { key: format!("{n}") };
+        Work::Kv { namespace: namespace.into(), call: KvCall::Batch { ops: (0..100).map(delete).collect() } }
+    }
+
+    fn namespaces(jobs: &[Job]) -> Vec<&str> {
+        jobs.iter().map(|job| job.work.namespace()).collect()
+    }
+
     #[test]
     fn a_namespace_that_floods_is_refused_and_its_neighbour_is_not() {
         let queue = Queue::default();
-        for _ in 0..MAX_WAITING_WRITES {
+        for _ in 0..MAX_WAITING_ROWS {
             queue.push(set("flood", 10)).unwrap();
         }
         assert!(is_refused(&queue, set("flood", 10)));
         assert!(queue.push(set("calm", 10)).is_ok());
-        assert_eq!(queue.take().unwrap().len(), MAX_BATCH_WRITES);
+        assert_eq!(queue.take().unwrap().len(), MAX_BATCH_ROWS);
         assert!(queue.push(set("flood", 10)).is_ok());
+    }
+
+    #[test]
+    fn a_batch_counts_as_the_writes_that_it_holds() {
+        let queue = Queue::default();
+        for _ in 0..MAX_WAITING_ROWS / 100 {
+            queue.push(batch("flood")).unwrap();
+        }
+        assert!(is_refused(&queue, batch("flood")));
+        assert_eq!(queue.take().unwrap().len(), MAX_BATCH_ROWS / 100);
+    }
+
+    #[test]
+    fn namespaces_take_turns_and_each_keeps_its_order() {
+        let queue = Queue::default();
+        for bytes in [1, 2, 3] {
+            queue.push(set("flood", bytes)).unwrap();
+        }
+        for _ in 0..20 {
+            queue.push(batch("flood")).unwrap();
+        }
+        queue.push(set("calm", 1)).unwrap();
+        let taken = queue.take().unwrap();
+        assert_eq!(namespaces(&taken)[..4], ["flood", "calm", "flood", "flood"]);
+        let sizes: Vec<usize> = [0, 2, 3].map(|n| taken[n].work.bytes()).into();
+        assert_eq!(sizes, [1, 2, 3]);
+    }
+
+    #[test]
+    fn work_that_is_too_large_for_a_transaction_has_one_of_its_own() {
+        let queue = Queue::default();
+        queue.push(set("a", 1)).unwrap();
+        queue.push(Work::Prune { oldest: Timestamp::UNIX_EPOCH, limit: 2 * MAX_BATCH_ROWS }).unwrap();
+        queue.push(set("a", 1)).unwrap();
+        let taken: Vec<Vec<Job>> = (0..3).map(|_| queue.take().unwrap()).collect();
+        assert_eq!(taken.iter().map(|jobs| namespaces(jobs)).collect::<Vec<_>>(), [["a"], [HOST], ["a"]]);
     }
 
     #[test]
@@ -245,11 +307,9 @@ mod tests {
         for namespace in ["a", "b", "c"] {
             queue.push(set(namespace, MAX_BATCH_BYTES / 2)).unwrap();
         }
-        let first: Vec<String> =
-            queue.take().unwrap().iter().map(|job| job.work.namespace().to_owned()).collect();
-        assert_eq!(first, ["a", "b"]);
+        assert_eq!(namespaces(&queue.take().unwrap()), ["a", "b"]);
         assert_eq!(queue.take().unwrap().len(), 1);
-        assert!(queue.lock().waiting.is_empty());
+        assert!(queue.lock().namespaces.is_empty() && queue.lock().turns.is_empty());
     }
 
     #[test]

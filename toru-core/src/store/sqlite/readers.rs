@@ -4,6 +4,9 @@
 //! look into the pages that it is for (two system calls). What it then sees is as old as its beginning, so it is begun anew once
 //! anything was committed since: who was told that a write is done sees it.
 //!
+//! What may look at many rows has connections of its own, so that no get, which holds up the thread that asks, ever waits for it; see
+//! `scans`.
+//!
 //! An open transaction keeps the write-ahead log from being started over. So the writer ends those that are open whenever it
 //! folds the log into the file.
 
@@ -18,7 +21,7 @@ use std::{
 
 use rusqlite::Connection;
 
-use super::open;
+use super::{open, scans::SCANS};
 use crate::store::StoreError;
 
 /// Connections for reading: one for each serving thread of a usual machine. A question takes microseconds, so that more
@@ -26,7 +29,8 @@ use crate::store::StoreError;
 const READERS: usize = 4;
 
 pub(super) struct Readers {
-    readers: [Mutex<Reader>; READERS],
+    for_gets: Vec<Mutex<Reader>>,
+    for_scans: Vec<Mutex<Reader>>,
     /// Transactions that the writer has committed.
     commits: AtomicU64,
 }
@@ -39,20 +43,35 @@ struct Reader {
 
 impl Readers {
     pub(super) fn open(path: &Path) -> Result<Self, StoreError> {
-        let mut readers = Vec::with_capacity(READERS);
-        for _ in 0..READERS {
-            readers.push(Mutex::new(Reader { connection: open::reader(path)?, since: None }));
-        }
-        let readers = readers.try_into().ok().expect("as many were pushed as the array holds");
-        Ok(Self { readers, commits: AtomicU64::new(0) })
+        let open = |count| {
+            let reader = || Ok(Mutex::new(Reader { connection: open::reader(path)?, since: None }));
+            (0..count).map(|_| reader()).collect::<Result<Vec<_>, StoreError>>()
+        };
+        Ok(Self { for_gets: open(READERS)?, for_scans: open(SCANS)?, commits: AtomicU64::new(0) })
     }
 
-    /// Asks on the first connection that is free, or waits for one.
-    pub(super) fn with<T>(
+    /// Asks for one row on the first connection that is free, or waits for one.
+    pub(super) fn get<T>(
         &self,
         read: impl FnOnce(&Connection) -> rusqlite::Result<T>,
     ) -> rusqlite::Result<T> {
-        let mut reader = self.free();
+        self.ask(&self.for_gets, read)
+    }
+
+    /// Asks for what may look at many rows.
+    pub(super) fn scan<T>(
+        &self,
+        read: impl FnOnce(&Connection) -> rusqlite::Result<T>,
+    ) -> rusqlite::Result<T> {
+        self.ask(&self.for_scans, read)
+    }
+
+    fn ask<T>(
+        &self,
+        readers: &[Mutex<Reader>],
+        read: impl FnOnce(&Connection) -> rusqlite::Result<T>,
+    ) -> rusqlite::Result<T> {
+        let mut reader = free(readers);
         // Looked at before the transaction is begun: what is committed in between, it sees too.
         reader.renew(self.commits())?;
         let outcome = read(&reader.connection);
@@ -74,20 +93,20 @@ impl Readers {
 
     /// Ends the transactions that are open, once their questions are answered.
     pub(super) fn end_all(&self) -> rusqlite::Result<()> {
-        self.readers.iter().try_for_each(|reader| lock(reader).end())
+        self.for_gets.iter().chain(&self.for_scans).try_for_each(|reader| lock(reader).end())
     }
+}
 
-    fn free(&self) -> MutexGuard<'_, Reader> {
-        for reader in &self.readers {
-            match reader.try_lock() {
-                Ok(reader) => return reader,
-                // A question that panicked changed nothing.
-                Err(TryLockError::Poisoned(poisoned)) => return poisoned.into_inner(),
-                Err(TryLockError::WouldBlock) => {}
-            }
+fn free(readers: &[Mutex<Reader>]) -> MutexGuard<'_, Reader> {
+    for reader in readers {
+        match reader.try_lock() {
+            Ok(reader) => return reader,
+            // A question that panicked changed nothing.
+            Err(TryLockError::Poisoned(poisoned)) => return poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) => {}
         }
-        lock(&self.readers[0])
     }
+    lock(&readers[0])
 }
 
 fn lock(reader: &Mutex<Reader>) -> MutexGuard<'_, Reader> {

@@ -57,6 +57,7 @@ async fn sqlite_passes_the_conformance_suite() {
     conformance::kv_list(&default()).await;
     conformance::kv_swaps_and_batches(&default()).await;
     conformance::kv_expiry(&default(), &clock).await;
+    conformance::kv_list_over_expired(&default(), &clock).await;
     let small = || new(conformance::small_limits()).kv_store();
     conformance::kv_quota(&small(), &clock).await;
     conformance::kv_quota_raced(Arc::new(small())).await;

@@ -30,7 +30,7 @@ enum ExtraState {
     Waiting(UnixStream, Handle),
     Opened(Line),
     Ready(Line),
-    /// Its lane has ended: it closes once the answers on it have.
+    /// Its lane has ended, or the plugin drains it: it closes once the answers on it have.
     Leaving(Line),
     Gone,
 }
@@ -102,14 +102,52 @@ impl Extra {
                     self.state = ExtraState::Gone;
                     return Poll::Ready(LinksNews::Occurred(Occurrence::LinkLost(loss(lost))));
                 }
-                LinkNews::Refused(_) | LinkNews::Lost(_) => {
-                    line.link.close();
-                    self.state = ExtraState::Gone;
+                LinkNews::Refused(failed) => {
+                    self.warn(&format!("the plugin refuses it: {}: {}", failed.code, failed.message));
+                    self.go();
                 }
-                LinkNews::PingsMissed(_) | LinkNews::Draining { .. } => continue,
+                // An end in order is a plugin's right, and the end of its process the first link's to tell.
+                LinkNews::Lost(LinkLost::Closed) => self.state = ExtraState::Gone,
+                LinkNews::Lost(lost) => {
+                    self.warn(&lost.to_string());
+                    self.go();
+                }
+                LinkNews::Draining { reason } => {
+                    self.warn(&format!("the plugin takes no more streams on it: {reason}"));
+                    self.leave();
+                }
+                LinkNews::PingsMissed(_) => continue,
             }
             return Poll::Ready(LinksNews::Changed);
         }
+    }
+
+    /// Says in the plugin's log why its lane does without the link.
+    fn warn(&self, why: &str) {
+        if let ExtraState::Opened(line) | ExtraState::Ready(line) | ExtraState::Leaving(line) = &self.state {
+            line.link.warn(&format!("a lane's link is given up, its requests go by the first: {why}"));
+        }
+    }
+
+    fn go(&mut self) {
+        self.close();
+        self.state = ExtraState::Gone;
+    }
+
+    /// No more requests; the link closes once the answers on it have ended.
+    fn leave(&mut self) {
+        self.state = match std::mem::replace(&mut self.state, ExtraState::Gone) {
+            ExtraState::Opened(line) | ExtraState::Ready(line) => {
+                let link = line.link.clone();
+                tokio::spawn(async move {
+                    link.idle().await;
+                    link.close();
+                });
+                ExtraState::Leaving(line)
+            }
+            ExtraState::Leaving(line) => ExtraState::Leaving(line),
+            ExtraState::Waiting(..) | ExtraState::Gone => ExtraState::Gone,
+        };
     }
 
     fn become_ready(&mut self) {
@@ -125,17 +163,7 @@ impl Extra {
         if !is_of_lane || self.lane_ended.as_mut().poll(cx).is_pending() {
             return false;
         }
-        self.state = match std::mem::replace(&mut self.state, ExtraState::Gone) {
-            ExtraState::Opened(line) | ExtraState::Ready(line) => {
-                let link = line.link.clone();
-                tokio::spawn(async move {
-                    link.idle().await;
-                    link.close();
-                });
-                ExtraState::Leaving(line)
-            }
-            _ => ExtraState::Gone,
-        };
+        self.leave();
         true
     }
 }
