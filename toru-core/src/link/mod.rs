@@ -60,6 +60,8 @@ pub(crate) struct LinkSetup {
     pub(crate) stream_numbers_after: Option<u32>,
     /// Where its KV calls go.
     pub(crate) kv: Arc<dyn KvStore>,
+    /// How long that may take for a call.
+    pub(crate) store_timeout: Duration,
     /// Who answers its requests; without it the link does not offer to take any.
     pub(crate) service: Option<Arc<dyn HostService>>,
     /// Where its records go.

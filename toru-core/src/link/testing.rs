@@ -78,6 +78,7 @@ impl TestHost {
             settings,
             stream_numbers_after: None,
             kv: self.kv.clone(),
+            store_timeout: self.config.kv_timeout,
             service: None,
             log: self.log.clone(),
             events: self.bus.clone(),

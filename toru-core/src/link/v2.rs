@@ -83,7 +83,7 @@ impl Link {
         let host = HostSide::new(&setup);
         let shared = Arc::new(Shared { host, terms: OnceLock::new() });
         let requests = setup.service.map(|service| service.for_plugin(&setup.plugin_id));
-        let kv = KvService::new(setup.plugin_id, setup.kv, setup.settings.kv_timeout);
+        let kv = KvService::new(setup.plugin_id, setup.kv, setup.store_timeout);
         let mut connection = Connection::host(setup.settings, setup.init, Instant::now().into_std());
         connection.continue_numbers_after(setup.stream_numbers_after, None);
         let (handle, incoming, driver) = drive(io, connection);

@@ -74,7 +74,7 @@ pub(super) async fn attach(
     Live::attached(stream.into_std().map_err(driven)?, pid, &host.lanes, setup).map_err(driven).map(Box::new)
 }
 
-/// A handler may stand at a breakpoint: neither a ping nor an answer is expected at any time.
+/// A handler may stand at a breakpoint: neither a ping nor an answer is expected at any time. The host's own store has as long as ever.
 fn be_patient(setup: &mut LinkSetup) {
     setup.settings.ping_interval = None;
     setup.settings.response_timeout = PATIENCE;

@@ -47,7 +47,7 @@ pub struct Builder {
     hooks: Vec<Box<dyn EventHook>>,
     service: Option<MakeService>,
     source_dirs: Vec<PathBuf>,
-    attached: BTreeMap<String, PathBuf>,
+    attached: Vec<(String, PathBuf)>,
     held: Option<(String, watch::Receiver<bool>)>,
 }
 
@@ -71,7 +71,7 @@ impl Builder {
             hooks: Vec::new(),
             service: None,
             source_dirs: Vec::new(),
-            attached: BTreeMap::new(),
+            attached: Vec::new(),
             held: None,
         }
     }
@@ -102,8 +102,8 @@ impl Builder {
 
     /// Lets plugins send requests to this service: the embedder's own API for them, such as "send this mail". Each request carries the
     /// [`PluginId`](crate::http::PluginId) of its plugin as an extension; context headers that a plugin sets (`x-toru-*`,
-    /// `x-forwarded-*`) are dropped. It is called on the runtime that drives the plugin's link, for at most 128 requests of a link
-    /// at once, and its future is dropped when the plugin gives up. What it does wrong (an error, a panic) is a 502 for the plugin
+    /// `x-forwarded-*`) are dropped. It is called on the supervisor's own runtime, which serves all plugins, so it must not block a thread: what does belongs into
+    /// `spawn_blocking`. It is called for at most 128 requests of a link at once, and its future is dropped when the plugin gives up. What it does wrong (an error, a panic) is a 502 for the plugin
     /// and a line in the host's log. Without it the feature `http-out` is not offered.
     ///
     /// ```
@@ -145,8 +145,10 @@ impl Builder {
     /// For development: the plugin `id` is started by hand, under a debugger perhaps, with `TORU_PLUGIN_SOCKET` set to this path
     /// and no other variable of a host's. It is waited for and connected to, not spawned; no start or response timeout and no ping
     /// runs against it, no signal is sent to it, and when it has gone the next one is waited for. It has to be of this host's user.
+    /// An id that is attached twice is refused by [`build`](Self::build), and one that no plugin has by
+    /// [`initialize`](PluginSupervisor::initialize).
     pub fn attach(mut self, id: impl Into<String>, path: impl Into<PathBuf>) -> Self {
-        self.attached.insert(id.into(), path.into());
+        self.attached.push((id.into(), path.into()));
         self
     }
 
@@ -161,7 +163,7 @@ impl Builder {
     /// stores are opened; no plugin runs yet.
     ///
     /// # Errors
-    /// Another host holds the data folder, a folder or store is damaged or not writable, or there is no tokio runtime; see
+    /// A setting makes no sense, another host holds the data folder, a folder or store is damaged or not writable, or there is no tokio runtime; see
     /// [`SupervisorError`].
     pub fn build(self) -> Result<PluginSupervisor, SupervisorError> {
         let runtime = Handle::try_current().map_err(|_| {
@@ -170,16 +172,7 @@ impl Builder {
             )
         })?;
         self.config.validate().map_err(|error| SupervisorError::Config(error.to_string()))?;
-        let attached = self
-            .attached
-            .into_iter()
-            .map(|(id, path)| match attach::check_path(&path) {
-                Ok(path) => Ok((id, path)),
-                Err(why) => {
-                    Err(SupervisorError::Config(format!("the plugin {id:?} cannot be attached: {why}")))
-                }
-            })
-            .collect::<Result<_, _>>()?;
+        let attached = check_attached(self.attached)?;
         let data_dir = self.config.data_dir.clone();
         let io_error = |error: io::Error| SupervisorError::Io {
             path: data_dir.clone(),
@@ -224,6 +217,22 @@ impl Builder {
         };
         Ok(PluginSupervisor::new(host, routes, lock, self.source_dirs, self.held))
     }
+}
+
+fn check_attached(wanted: Vec<(String, PathBuf)>) -> Result<BTreeMap<String, PathBuf>, SupervisorError> {
+    let refused =
+        |id: &str, why: &str| SupervisorError::Config(format!("the plugin {id:?} cannot be attached: {why}"));
+    let mut attached = BTreeMap::new();
+    for (id, path) in wanted {
+        let path = attach::check_path(&path).map_err(|why| refused(&id, &why))?;
+        if let Some(other) = attached.get(&id) {
+            let other: &PathBuf = other;
+            let (other, path) = (other.display(), path.display());
+            return Err(refused(&id, &format!("it is named twice, at {other} and at {path}: name it once")));
+        }
+        attached.insert(id, path);
+    }
+    Ok(attached)
 }
 
 type Stores = (Arc<dyn KvStore>, Arc<dyn EventStore>);

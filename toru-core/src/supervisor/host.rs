@@ -1,16 +1,16 @@
 //! What all plugins' tasks share: settings, stores, and the ways out of the supervisor. None of it is a lock of two plugins.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashMap},
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
 };
 
-use tokio::sync::Semaphore;
+use tokio::{sync::Semaphore, task::JoinSet, time::Instant};
 
 use super::{
-    RestartPolicy,
+    RestartPolicy, SupervisorError,
     claims::Registrar,
     state::{self, AUTO_DISABLED, Failure},
 };
@@ -28,7 +28,7 @@ use crate::{
 
 /// How far back a plugin's events are looked through for who disabled it: each start of the host adds one or two.
 const EVENTS_LOOKED_AT: usize = 1_000;
-/// How long that may take for each plugin that is not wanted.
+/// How long that may take for all plugins that are not wanted together.
 const EVENTS_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Everything that a task reaches beyond its own plugin.
@@ -68,12 +68,40 @@ impl Host {
         }
     }
 
-    /// Why a plugin that is not wanted was given up, if it was. The enabled state does not say who disabled it, but the
-    /// events do, as long as they are kept. A store that fails or hangs keeps no host from starting: the plugin is
-    /// shown as disabled then, and the log says why.
-    pub(super) async fn given_up(&self, id: &str) -> Option<Failure> {
+    /// Whether those that are to be attached are there.
+    pub(super) fn check_attached<T>(&self, found: &BTreeMap<Arc<str>, T>) -> Result<(), SupervisorError> {
+        let Some(id) = self.attached.keys().find(|id| !found.contains_key(id.as_str())) else {
+            return Ok(());
+        };
+        let known: Vec<&str> = found.keys().map(|id| &**id).collect();
+        let known = if known.is_empty() { "there is none".to_owned() } else { known.join(", ") };
+        Err(SupervisorError::Config(format!(
+            "the plugin {id:?} is to be attached, and is not among the plugins ({known}): name one of them, or add its folder"
+        )))
+    }
+
+    /// Why plugins that are not wanted were given up, of those that were. The enabled state does not say who disabled one,
+    /// but the events do, as long as they are kept. A store that fails or hangs keeps no host from starting: the plugin
+    /// is shown as disabled then, and the log says why.
+    pub(super) async fn given_up(
+        self: &Arc<Self>,
+        unwanted: impl Iterator<Item = Arc<str>>,
+    ) -> HashMap<Arc<str>, Failure> {
+        let deadline = Instant::now() + EVENTS_TIMEOUT;
+        let mut asked = JoinSet::new();
+        for id in unwanted {
+            let host = self.clone();
+            asked.spawn(async move {
+                let why = host.why_given_up(&id, deadline).await;
+                (id, why)
+            });
+        }
+        asked.join_all().await.into_iter().filter_map(|(id, why)| Some((id, why?))).collect()
+    }
+
+    async fn why_given_up(&self, id: &str, deadline: Instant) -> Option<Failure> {
         let recent = self.event_store.recent(id, EVENTS_LOOKED_AT);
-        let events = match tokio::time::timeout(EVENTS_TIMEOUT, recent).await {
+        let events = match tokio::time::timeout_at(deadline, recent).await {
             Ok(Ok(events)) => events,
             Ok(Err(error)) => {
                 tracing::warn!(plugin = id, %error, "who disabled it is not known: its events cannot be read");

@@ -158,6 +158,7 @@ pub(super) fn link_setup(
         settings,
         stream_numbers_after: config.stream_numbers_after,
         kv: host.kv.clone(),
+        store_timeout: config.kv_timeout,
         service: host.service.clone(),
         log,
         events: host.events.clone(),

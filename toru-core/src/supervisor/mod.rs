@@ -126,8 +126,8 @@ impl PluginSupervisor {
     /// discovery, not for the plugins. Later calls do nothing. Cancel safe: a call that was dropped has started nothing.
     ///
     /// # Errors
-    /// The plugins folder cannot be made or read, the enabled state is damaged, or the supervisor or its runtime has ended:
-    /// see [`SupervisorError`]. A broken plugin
+    /// The plugins folder cannot be made or read, the enabled state is damaged, two source folders are the same plugin, a plugin
+    /// to be attached is not there, or the supervisor or its runtime has ended: see [`SupervisorError`]. A broken plugin
     /// is no error but a failed plugin in the list.
     pub async fn initialize(&self) -> Result<(), SupervisorError> {
         let inner = &self.inner;
@@ -139,14 +139,16 @@ impl PluginSupervisor {
             return Ok(());
         }
         let states = inner.host.states.load().await?;
+        let found = self.discover().await?;
+        inner.host.check_attached(&found)?;
+        let wish = |id: &str| Wish::from_enabled(states.get(id).copied().unwrap_or(true));
+        let unwanted = found.keys().filter(|id| wish(id) == Wish::Down).cloned();
+        let mut given_up = inner.host.given_up(unwanted).await;
         let mut beginnings = Vec::new();
         // In the order of the ids, so that of two equal routes the lower id gets it.
-        for (id, (origin, found)) in self.discover().await? {
-            let wish = Wish::from_enabled(states.get(&*id).copied().unwrap_or(true));
-            let given_up = match wish {
-                Wish::Up => None,
-                Wish::Down => inner.host.given_up(&id).await,
-            };
+        for (id, (origin, found)) in found {
+            let wish = wish(&id);
+            let given_up = given_up.remove(&id);
             let lease = match (&found, wish) {
                 // One that is refused hears of it again, and tells it, when it is prepared.
                 (Found::Plugin(definition), Wish::Up) => {
@@ -176,7 +178,7 @@ impl PluginSupervisor {
                     "cannot be used as the plugins folder: {error}; name another one, or let this user write there"
                 ),
             })?;
-            Ok(join_candidates(candidates, &source_dirs))
+            join_candidates(candidates, &source_dirs)
         });
         scan.await.map_err(|error| SupervisorError::Config(format!("the discovery was ended: {error}")))?
     }
@@ -375,7 +377,7 @@ async fn stop(mailbox: tokio::sync::mpsc::Sender<Command>) {
 fn join_candidates(
     candidates: Vec<Candidate>,
     source_dirs: &[PathBuf],
-) -> BTreeMap<Arc<str>, (Origin, Found)> {
+) -> Result<BTreeMap<Arc<str>, (Origin, Found)>, SupervisorError> {
     let mut all: BTreeMap<Arc<str>, (Origin, Found)> = BTreeMap::new();
     for candidate in candidates {
         all.insert(candidate.id.into(), (Origin::Folder, candidate.found));
@@ -385,9 +387,15 @@ fn join_candidates(
             Ok((definition, _)) => (definition.metadata.id().to_owned(), Found::Plugin(Arc::new(definition))),
             Err(problem) => (folder_name(dir), Found::Problem(problem)),
         };
+        if let Some((Origin::Source(other), _)) = all.get(&*id) {
+            let (other, dir) = (other.display(), dir.display());
+            return Err(SupervisorError::Config(format!(
+                "{other} and {dir} are both the plugin {id:?}: give one of them another id, or leave it out"
+            )));
+        }
         all.insert(id.into(), (Origin::Source(dir.clone()), found));
     }
-    all
+    Ok(all)
 }
 
 fn folder_name(dir: &Path) -> String {

@@ -183,3 +183,16 @@ async fn a_path_that_cannot_be_a_sockets_and_a_plugin_of_version_1_are_refused()
     assert_eq!(reason.code, "attach_unsupported");
     within(supervisor.shutdown()).await;
 }
+
+#[tokio::test]
+async fn an_id_that_no_plugin_has_or_that_is_named_twice_is_refused() {
+    let (scene, path) = scene();
+    let twice = scene.builder().attach("ok", &path).attach("ok", path.with_extension("other")).build();
+    let refused = twice.unwrap_err().to_string();
+    assert!(refused.contains("\"ok\"") && refused.contains("named twice"), "{refused}");
+    let supervisor = scene.builder().attach("okay", &path).build().unwrap();
+    let refused = supervisor.initialize().await.unwrap_err().to_string();
+    assert!(refused.contains("\"okay\"") && refused.contains("(ok)"), "{refused}");
+    assert_eq!(supervisor.list(), []);
+    within(supervisor.shutdown()).await;
+}

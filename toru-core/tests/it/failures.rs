@@ -1,11 +1,13 @@
 //! Plugins that cannot be started, or do not stay.
 
-use std::{fs, os::unix::fs::PermissionsExt, time::Duration};
+use std::{fs, os::unix::fs::PermissionsExt, sync::Arc, time::Duration};
 
 use http::StatusCode;
 use serde_json::json;
+use tokio::sync::Barrier;
 use toru_core::{
-    event::EventType,
+    event::{Event, EventType},
+    store::{EventStore, MemoryStateStore, StateStore, StoreError, StoredEvent},
     supervisor::{Health, StateName},
 };
 
@@ -306,4 +308,59 @@ fn script(scene: &Scene, id: &str, text: &str) {
     let path = scene.config.plugins_dir.join(format!("{id}.binary"));
     fs::write(&path, format!("#!/bin/sh\n{text}\n")).unwrap();
     fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+}
+
+/// Answers once it is asked for all plugins: each was given up.
+#[derive(Debug)]
+struct AnswersAllAtOnce(Barrier);
+
+#[async_trait::async_trait]
+impl EventStore for AnswersAllAtOnce {
+    async fn append(&self, _: Vec<Event>) -> Result<(), StoreError> {
+        Ok(())
+    }
+    async fn recent(&self, id: &str, _: usize) -> Result<Vec<StoredEvent>, StoreError> {
+        self.0.wait().await;
+        let timestamp = "2026-01-02T03:04:05Z".parse().unwrap();
+        let (plugin_id, event_type, details) =
+            (id.to_owned(), EventType::AutoDisabled, serde_json::Map::new());
+        Ok(vec![StoredEvent { id: 1, event: Event { plugin_id, event_type, timestamp, details } }])
+    }
+    async fn prune(&self, _: Duration) -> Result<usize, StoreError> {
+        Ok(0)
+    }
+}
+
+#[tokio::test]
+async fn who_disabled_the_plugins_is_asked_for_all_at_once() {
+    let (scene, states) = (Scene::new(), MemoryStateStore::default());
+    let ids = ["a", "b", "c", "d"];
+    for id in ids {
+        scene.plugin(id, "ok");
+        states.set_enabled(id, false).await.unwrap();
+    }
+    let events = Arc::new(AnswersAllAtOnce(Barrier::new(ids.len())));
+    let supervisor = scene.builder().state_store(Arc::new(states)).event_store(events).build().unwrap();
+    supervisor.initialize().await.unwrap();
+    for id in ids {
+        assert_eq!(supervisor.status(id).unwrap().reason.unwrap().code, "auto_disabled");
+    }
+    within(supervisor.shutdown()).await;
+}
+
+#[tokio::test]
+async fn two_source_folders_of_one_plugin_are_refused_with_both() {
+    let mut scene = Scene::new();
+    scene.plugin("twin", "ok");
+    let sources = scene.config.plugins_dir.clone();
+    fs::create_dir(sources.with_file_name("other")).unwrap();
+    fs::rename(sources.join("twin"), sources.with_file_name("other").join("copy")).unwrap();
+    scene.plugin("twin", "ok");
+    let first = sources.with_file_name("other").join("copy");
+    scene.config.plugins_dir = sources.with_file_name("empty");
+    let builder = scene.builder().source_dir(&first).source_dir(sources.join("twin"));
+    let supervisor = builder.build().unwrap();
+    let refused = supervisor.initialize().await.unwrap_err().to_string();
+    assert!(refused.contains("other/copy") && refused.contains("both the plugin \"twin\""), "{refused}");
+    within(supervisor.shutdown()).await;
 }
