@@ -216,7 +216,12 @@ fn refuse(request: &Request<Lingering>, entrance: &Entrance, problem: Problem) -
     if problem.status() == StatusCode::UNAUTHORIZED && wants_page(request) {
         return page::how_to_enter(entrance, problem);
     }
-    problem.into_response()
+    let mut response = problem.into_response();
+    if request.method() == Method::CONNECT {
+        // What follows was meant for a tunnel.
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
 }
 
 /// Joins both ends. The client's TCP connection is reset unless both have ended well, so that what came does not look whole where the plugin

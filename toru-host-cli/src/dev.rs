@@ -75,38 +75,74 @@ async fn announce(announcement: Announcement, sources: Vec<Source>, attached: Ve
     let mut followed = JoinSet::new();
     for source in &sources {
         let id = source.metadata.id();
-        let attach = attached.iter().find(|attach| attach.id == id).cloned();
-        if let Some(attach) = &attach {
-            tell(attach.how_to_start(source));
+        let attach = attached.iter().find(|attach| attach.id == id);
+        let by_hand =
+            attach.map(|attach| ByHand { attach: attach.clone(), line: attach.how_to_start(source) });
+        let is_enabled = announcement.supervisor.status(id).is_some_and(|status| status.enabled);
+        if let Some(by_hand) = by_hand.as_ref().filter(|_| is_enabled) {
+            tell(&by_hand.line);
         }
-        followed.spawn(follow(announcement.supervisor.clone(), id.to_owned(), attach));
+        let (supervisor, base) = (announcement.supervisor.clone(), announcement.base.clone());
+        followed.spawn(Followed { supervisor, base, by_hand }.follow(id.to_owned()));
     }
     while followed.join_next().await.is_some() {}
 }
 
-/// Tells each change between answering and not, until the plugin is gone.
-async fn follow(supervisor: Arc<PluginSupervisor>, id: String, attach: Option<Attach>) {
-    let mut told: Option<PluginStatus> = None;
-    loop {
-        let is_news = |status: &PluginStatus| {
-            let before = told.as_ref();
-            is_settled(status.state)
-                && before.is_none_or(|before| {
-                    (before.state, before.pid, &before.reason, before.restarts)
-                        != (status.state, status.pid, &status.reason, status.restarts)
-                })
-        };
-        let Ok(status) = supervisor.wait_until(&id, is_news).await else { return };
-        match (status.state, &attach) {
-            (StateName::Running, None) => tell(format_args!("{id}: ready")),
-            (StateName::Running, Some(attach)) => tell(attach.attached(status.pid)),
-            (_, None) => tell(why_not_running(&status)),
-            (_, Some(attach)) => tell(format_args!("{}\n{}", why_not_running(&status), attach.waits_again())),
+/// A plugin that a developer starts.
+struct ByHand {
+    attach: Attach,
+    /// How.
+    line: String,
+}
+
+/// One plugin of whose changes is told.
+struct Followed {
+    supervisor: Arc<PluginSupervisor>,
+    base: String,
+    by_hand: Option<ByHand>,
+}
+
+impl Followed {
+    /// Tells each change between answering and not, until the plugin is gone.
+    async fn follow(self, id: String) {
+        let mut told: Option<PluginStatus> = None;
+        loop {
+            let is_news = |status: &PluginStatus| {
+                let before = told.as_ref();
+                is_settled(status)
+                    && before.is_none_or(|before| {
+                        (before.state, before.pid, &before.reason, before.restarts)
+                            != (status.state, status.pid, &status.reason, status.restarts)
+                    })
+            };
+            let Ok(status) = self.supervisor.wait_until(&id, is_news).await else { return };
+            match (status.state, &self.by_hand) {
+                (StateName::Running, None) => tell(format_args!("{id}: ready")),
+                (StateName::Running, Some(by_hand)) => tell(by_hand.attach.attached(status.pid)),
+                (StateName::Stopped, _) => {
+                    tell(format_args!(
+                        "{id}: disabled; enable it by POST {}/api/plugins/{id}/enable with the admin token",
+                        self.base
+                    ));
+                    let enabled = self.supervisor.wait_until(&id, |status| status.enabled).await;
+                    if let (Ok(_), Some(by_hand)) = (enabled, &self.by_hand) {
+                        tell(&by_hand.line);
+                    }
+                }
+                (_, None) => tell(why_not_running(&status)),
+                (_, Some(by_hand)) => {
+                    tell(format_args!("{}\n{}", why_not_running(&status), by_hand.attach.waits_again()))
+                }
+            }
+            told = Some(status);
         }
-        told = Some(status);
     }
 }
 
-fn is_settled(state: StateName) -> bool {
-    matches!(state, StateName::Running | StateName::Backoff | StateName::Failed)
+fn is_settled(status: &PluginStatus) -> bool {
+    match status.state {
+        StateName::Running | StateName::Backoff | StateName::Failed => true,
+        StateName::Stopped => !status.enabled,
+        _ => false,
+    }
 }

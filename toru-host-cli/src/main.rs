@@ -32,6 +32,7 @@ use crate::{
 const LAST_WAIT: Duration = Duration::from_millis(200);
 
 /// A request allocates some dozen small pieces, and frees them on the same thread: see docs/BENCHMARKS.md for what this is worth.
+/// It takes no huge pages (`no_thp`), each of which counts whole for every idle plugin that has a few bytes in it.
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;
 

@@ -10,7 +10,6 @@ use http_body::Body;
 use serde_json::{Map, Value};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    net::UnixStream,
     runtime,
     sync::mpsc,
     task::JoinHandle,
@@ -18,7 +17,8 @@ use tokio::{
 };
 use toru_plugin_api::{
     driver::{
-        BoxError, DriveError, Handle, Incoming, IncomingEvent, RequestBody, RequestError, Response, drive,
+        BoxError, DriveError, Handle, Incoming, IncomingEvent, RequestBody, RequestError, Response, Socket,
+        drive,
     },
     frame::limits::MAX_INLINE,
     message::{
@@ -65,8 +65,7 @@ impl Link {
         own: &runtime::Handle,
     ) -> std::io::Result<Self> {
         let _context = lane.enter();
-        socket.set_nonblocking(true)?;
-        Ok(Self::over(UnixStream::from_std(socket)?, setup, news, own))
+        Ok(Self::over(Socket::new(socket)?, setup, news, own))
     }
 
     /// Over any stream, driven by the current runtime; what the plugin starts is served on `own`.

@@ -14,7 +14,7 @@ use tokio::{io::unix::AsyncFd, net::unix::pipe::Receiver};
 
 use super::{Exit, GroupSignal, spawner::Channel, sys};
 
-/// The leader of a process group, from its fork until it is reaped. As long as it is not reaped, neither its number nor
+/// The leader of a process group, from its start until it is reaped. As long as it is not reaped, neither its number nor
 /// that of its group can be given to another process; afterwards neither is ever used again.
 #[derive(Debug)]
 pub(super) struct Leader {
@@ -137,7 +137,7 @@ impl Drop for Leash {
     }
 }
 
-/// A process that was just forked, before a runtime knows it.
+/// A process that was just started, before a runtime knows it.
 #[derive(Debug)]
 pub(super) struct Spawned {
     pub(super) leash: Leash,

@@ -1,6 +1,6 @@
-//! The one thread that forks.
+//! The one thread that starts processes.
 //!
-//! PR_SET_PDEATHSIG fires when the *thread* that forked ends, so all processes are forked by a thread that outlives
+//! PR_SET_PDEATHSIG fires when the *thread* that started a process ends, so all are started by one that outlives
 //! them. The same thread reaps what was dropped before it had exited.
 
 use std::{

@@ -265,6 +265,39 @@ async fn signals_are_neither_blocked_nor_ignored() {
 }
 
 #[tokio::test]
+async fn a_start_leaves_the_hosts_own_dispositions_as_they_are() {
+    let ignored = || {
+        let status = fs::read_to_string("/proc/self/status").unwrap();
+        let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:\t")).unwrap();
+        u64::from_str_radix(mask, 16).unwrap()
+    };
+    // Rust's runtime ignores SIGPIPE, whose number is 13.
+    assert_ne!(ignored() & 1 << 12, 0);
+    output(shell("exit 0")).await;
+    assert_ne!(ignored() & 1 << 12, 0);
+}
+
+#[tokio::test]
+async fn a_refused_start_leaves_neither_a_process_nor_a_descriptor() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = script(folder.path(), "no program", 0o755);
+    let (ours, theirs) = UnixStream::pair().unwrap();
+    let mut launch = launch(&path, &[]);
+    launch.inherit = vec![theirs.into()];
+    let spawner = Spawner::new().unwrap();
+    let error = spawner.spawn(launch).await.unwrap_err();
+    assert_eq!(error.code, "exec_format");
+    // Every copy of the other end is closed: those of the child, and the host's.
+    assert_eq!(std::io::read_to_string(ours).unwrap(), "");
+    let path = path.to_str().unwrap();
+    let left = fs::read_dir("/proc").unwrap().flatten().any(|entry| {
+        let command = fs::read_to_string(entry.path().join("cmdline"));
+        command.is_ok_and(|command| command.contains(path))
+    });
+    assert!(!left, "a process that was not executed is still there");
+}
+
+#[tokio::test]
 async fn a_bare_name_is_looked_up_in_the_path_of_the_process() {
     assert_eq!(output(launch(Path::new("echo"), &["found"])).await, "found\n");
     let folder = tempfile::tempdir().unwrap();

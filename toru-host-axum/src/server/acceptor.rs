@@ -11,7 +11,10 @@ use tokio::{
     time::sleep,
 };
 
-use super::places::Places;
+use super::{
+    places::{Places, Taken},
+    refusals::Refusals,
+};
 use crate::{
     front::{Connection, Front},
     limits::Limits,
@@ -56,6 +59,7 @@ impl Acceptor {
     pub(super) async fn run(self, course: Course) {
         let Course { mut stage, requests } = course;
         let mut connections = JoinSet::new();
+        let mut refusals = Refusals::default();
         // Told on this runtime alone: connections of other threads have no part in its lock.
         let (drain, draining) = watch::channel(());
         loop {
@@ -65,7 +69,15 @@ impl Acceptor {
             };
             reap(&mut connections);
             match accepted {
-                Ok((stream, peer)) => self.admit(stream, peer, &mut connections, &draining),
+                Ok((stream, peer)) => match self.places.take() {
+                    Some(taken) => self.admit(stream, peer, taken, &mut connections, &draining),
+                    None => {
+                        if let Some(refused) = refusals.note() {
+                            tracing::warn!(%peer, refused, open = self.limits.connections, "too many connections");
+                        }
+                        turn_away(stream);
+                    }
+                },
                 Err(error) if is_of_one_client(&error) => {
                     tracing::debug!(%error, "a client was gone before it was accepted")
                 }
@@ -97,14 +109,10 @@ impl Acceptor {
         &self,
         stream: TcpStream,
         peer: SocketAddr,
+        taken: Taken,
         connections: &mut JoinSet<()>,
         draining: &watch::Receiver<()>,
     ) {
-        let Some(taken) = self.places.take() else {
-            tracing::warn!(%peer, open = self.limits.connections, "too many connections");
-            turn_away(stream);
-            return;
-        };
         let local = stream.local_addr().unwrap_or(self.local);
         let connection = Arc::new(Connection::new(self.front.clone(), local, peer, taken.place));
         let served = serve(stream, connection, self.limits.clone(), draining.clone());

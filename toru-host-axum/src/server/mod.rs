@@ -6,10 +6,12 @@
 //! | `acceptor.rs` | one listener and its connections, on one runtime |
 //! | `threads.rs` | threads, each with such a runtime |
 //! | `places.rs` | how many connections there may be, over all of them |
+//! | `refusals.rs` | what is told of those that are too many |
 
 mod acceptor;
 mod listen;
 mod places;
+mod refusals;
 mod threads;
 
 use std::{
@@ -25,6 +27,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use tokio::{
     net::{TcpListener, ToSocketAddrs},
     sync::watch,
+    task::JoinSet,
 };
 use toru_core::{MAX_LANES, PluginService, PluginSupervisor, http::Identity};
 
@@ -180,10 +183,11 @@ impl Serving {
         match self {
             Self::Here(acceptor) => acceptor.run(course).await,
             Self::OnThreads(threads) => {
-                let all: Vec<_> = threads.into_iter().map(|thread| thread.begin(course.clone())).collect();
+                let mut all: JoinSet<_> =
+                    threads.into_iter().map(|thread| thread.begin(course.clone())).collect();
                 drop(course);
-                for ended in all {
-                    if ended.await.is_err() {
+                while let Some(ended) = all.join_next().await {
+                    if !matches!(ended, Ok(Ok(()))) {
                         tracing::error!("a thread that serves has failed, which is a bug of Toru");
                     }
                 }

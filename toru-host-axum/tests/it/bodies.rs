@@ -111,6 +111,19 @@ async fn a_request_without_a_body_or_of_http_1_0_gets_no_100() {
 }
 
 #[tokio::test]
+async fn another_expectation_is_dropped() {
+    let host = TestHost::with_plugin().await;
+    let mut client = Client::connect(&host).await;
+    let fields = "connection: close\r\nexpect: 200-ok\r\ncontent-length: 5\r\n";
+    client.ask("POST /api/plugins/route/tell HTTP/1.1", fields).await;
+    client.send(b"hello").await;
+    let answer = client.read_to_end().await;
+    assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+    assert!(answer.contains(r#""body": "hello""#) && !answer.contains("expect"), "{answer}");
+    host.stop().await;
+}
+
+#[tokio::test]
 async fn what_follows_an_early_answer_is_read_and_the_connection_goes_on() {
     let host = TestHost::with_streams().await;
     let mut client = Client::connect(&host).await;

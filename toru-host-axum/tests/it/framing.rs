@@ -126,6 +126,35 @@ async fn chunks_that_can_be_read_in_two_ways_are_refused() {
 }
 
 #[tokio::test]
+async fn a_streamed_body_with_a_malformed_chunk_never_looks_whole() {
+    let host = TestHost::with_streams().await;
+    // More than is collected before a stream is opened.
+    let chunk = "x".repeat(0x8000);
+    for malformed in ["g\r\n", "0\n", "0\r\na: b\n"] {
+        let message = format!(
+            "POST /api/plugins/route/hello-python/count HTTP/1.1\r\n{{host}}transfer-encoding: chunked\r\n\r\n8000\r\n{chunk}\r\n{malformed}\r\n"
+        );
+        let answer = exchange(&host, &message).await;
+        assert!(answer.starts_with("HTTP/1.1 400 "), "{malformed:?}: {answer}");
+        assert_eq!(answer.matches("HTTP/1.1 ").count(), 1, "{malformed:?}: {answer}");
+    }
+    host.stop().await;
+}
+
+#[tokio::test]
+async fn the_host_is_no_proxy_and_reads_nothing_behind_a_connect() {
+    let host = TestHost::with_plugin().await;
+    let message = format!(
+        "CONNECT elsewhere:443 HTTP/1.1\r\n{{host}}\r\nGET {ROUTE}/smuggled HTTP/1.1\r\n{{host}}\r\n"
+    );
+    let answer = exchange(&host, &message).await;
+    assert!(answer.starts_with("HTTP/1.1 501 ") && answer.contains("connection: close"), "{answer}");
+    assert_eq!(answer.matches("HTTP/1.1 ").count(), 1, "{answer}");
+    assert_eq!(seen(&host).await, 1);
+    host.stop().await;
+}
+
+#[tokio::test]
 async fn a_body_in_another_coding_is_501() {
     let host = TestHost::with_plugin().await;
     let message = post!("connection: close\r\ntransfer-encoding: gzip, chunked\r\n", "0\r\n\r\n");

@@ -64,6 +64,18 @@ async fn a_head_that_does_not_come_closes_the_connection() {
 }
 
 #[tokio::test]
+async fn a_connection_that_says_nothing_closes_before_and_after_an_answer() {
+    let mut limits = Limits::default();
+    limits.head_timeout = Duration::from_millis(50);
+    let host = TestHost::empty(limits).await;
+    assert_eq!(host.exchange("").await, "");
+    let request = format!("GET /healthz HTTP/1.1\r\nhost: {}\r\n\r\n", host.address);
+    let answer = host.exchange(request).await;
+    assert!(answer.starts_with("HTTP/1.1 200 ") && !answer.contains("connection: close"), "{answer}");
+    host.stop().await;
+}
+
+#[tokio::test]
 async fn a_body_that_does_not_come_is_408() {
     let mut limits = Limits::default();
     limits.body_timeout = Duration::from_millis(50);

@@ -88,6 +88,26 @@ async fn an_open_request_is_answered_during_the_drain_and_its_connection_then_cl
     host.stopped().await;
 }
 
+/// TCP does not tell it from a client that has closed: both send no more, and only a write would show who still reads.
+#[tokio::test]
+async fn a_client_that_closes_its_half_before_the_answer_has_left() {
+    let host = TestHost::with_plugin().await;
+    let gate = host.folder.path().join("data/plugins/tell/gate");
+    let mut client = TcpStream::connect(host.address).await.unwrap();
+    let head = format!(
+        "GET {ROUTE}/hold HTTP/1.1\r\nhost: {}\r\nauthorization: Bearer {TOKEN}\r\n\r\n",
+        host.address
+    );
+    client.write_all(head.as_bytes()).await.unwrap();
+    let gate = within(tokio::task::spawn_blocking(move || OpenOptions::new().write(true).open(gate))).await;
+    client.shutdown().await.unwrap();
+    let mut answer = Vec::new();
+    within(client.read_to_end(&mut answer)).await.unwrap();
+    assert!(answer.is_empty(), "{}", String::from_utf8_lossy(&answer));
+    drop(gate);
+    host.stop().await;
+}
+
 #[tokio::test]
 async fn disabling_works_while_requests_hold_the_plugin() {
     let host = TestHost::with_plugin().await;

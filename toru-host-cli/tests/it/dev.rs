@@ -1,6 +1,9 @@
 //! `toru dev`
 
-use crate::command::{Place, Running, arg};
+use crate::{
+    command::{Place, Running, arg},
+    serve::ask,
+};
 
 #[test]
 fn dev_builds_serves_and_tells_the_links() {
@@ -80,6 +83,48 @@ fn dev_tells_of_a_plugin_that_refuses_to_run_and_serves_on() {
     dev.stderr_until("no licence for this host");
     dev.signal("-TERM");
     assert_eq!(dev.end().0.code(), Some(0));
+}
+
+#[test]
+fn dev_tells_of_a_plugin_that_is_disabled_and_of_how_to_enable_it() {
+    const TOKEN: &str = "a-token-of-the-operator";
+    let place = Place::new();
+    let plugin = place.plugin("hello", "well", "");
+    let dev = |more: &[&str]| {
+        let mut command = place.toru();
+        command.args(["dev", arg(&plugin), "--listen", "127.0.0.1:0"]).args(more);
+        command.env("TORU_ADMIN_TOKEN", TOKEN);
+        let dev = Running::start(command);
+        let address = dev.next_stdout().strip_prefix("listening on http://").unwrap().to_owned();
+        (dev, address)
+    };
+    let wish = |address: &str, wish: &str| {
+        let answer = ask("POST", address, &format!("/api/plugins/hello/{wish}"), TOKEN);
+        assert!(answer.starts_with("HTTP/1.1 200 OK"), "{answer}");
+    };
+    let (first, address) = dev(&[]);
+    first.stderr_until("hello: ready");
+    wish(&address, "disable");
+    first.stderr_until("hello: disabled");
+    first.signal("-TERM");
+    assert_eq!(first.end().0.code(), Some(0));
+
+    let (second, address) = dev(&[]);
+    let told = second.stderr_until("hello: disabled");
+    assert!(told.contains(&format!("POST http://{address}/api/plugins/hello/enable")), "{told}");
+    wish(&address, "enable");
+    second.stderr_until("hello: ready");
+    wish(&address, "disable");
+    second.signal("-TERM");
+    assert_eq!(second.end().0.code(), Some(0));
+
+    let (attaching, address) = dev(&["--attach", "hello=hello.sock"]);
+    let told = attaching.stderr_until("hello: ");
+    assert!(told.contains("hello: disabled"), "nobody is told to start what is not awaited: {told}");
+    wish(&address, "enable");
+    attaching.stderr_until("hello: waits to be attached");
+    attaching.signal("-TERM");
+    assert_eq!(attaching.end().0.code(), Some(0));
 }
 
 #[test]

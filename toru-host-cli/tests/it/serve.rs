@@ -21,10 +21,14 @@ fn serve(place: &Place, more: &[&str]) -> (Running, String) {
 }
 
 pub(crate) fn get(address: &str, path: &str, token: &str) -> String {
+    ask("GET", address, path, token)
+}
+
+pub(crate) fn ask(method: &str, address: &str, path: &str, token: &str) -> String {
     let mut stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(HANG)).unwrap();
     let head = format!(
-        "GET {path} HTTP/1.1\r\nhost: {address}\r\nauthorization: Bearer {token}\r\nconnection: close\r\n\r\n"
+        "{method} {path} HTTP/1.1\r\nhost: {address}\r\nauthorization: Bearer {token}\r\nconnection: close\r\n\r\n"
     );
     stream.write_all(head.as_bytes()).unwrap();
     let mut answer = String::new();

@@ -24,6 +24,7 @@ mod io;
 mod pump;
 mod quiet;
 mod shared;
+mod socket;
 mod tunnel;
 
 use std::sync::Arc;
@@ -34,6 +35,7 @@ pub use body::{RecvBody, RecvError};
 pub use handle::{Handle, RequestBody, RequestError, Response};
 pub use incoming::{Incoming, IncomingEvent, IncomingKv, IncomingRequest, KvResponder, Responder};
 pub use io::Driver;
+pub use socket::Socket;
 pub use tunnel::Tunnel;
 
 use crate::proto::{Connection, ConnectionError};

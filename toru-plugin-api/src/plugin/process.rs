@@ -11,7 +11,6 @@ use std::{
 
 use bytes::Bytes;
 use rustix::process::{Signal, getpgrp, getpid, kill_process_group};
-use tokio::net::UnixStream;
 use tower_service::Service;
 
 use super::{
@@ -19,7 +18,11 @@ use super::{
     engine::{self, End, Greeted, Hooks},
     listen,
 };
-use crate::{driver::BoxError, metadata::PluginMetadata, sys};
+use crate::{
+    driver::{BoxError, Socket},
+    metadata::PluginMetadata,
+    sys,
+};
 
 /// The descriptor of the first link (protocol section 2).
 const FD_VARIABLE: &str = "TORU_PLUGIN_FD";
@@ -98,7 +101,7 @@ fn print_metadata(metadata: &PluginMetadata) -> ! {
 /// Where the first link comes from.
 enum FirstSocket {
     /// The host passed it on.
-    Inherited(UnixStream),
+    Inherited(Socket),
     /// The host connects there.
     AtPath(OsString),
 }
@@ -118,7 +121,7 @@ fn first_socket() -> Result<(FirstSocket, Starter), ServeError> {
     }
 }
 
-fn inherited_socket(number: &OsStr) -> Result<UnixStream, ServeError> {
+fn inherited_socket(number: &OsStr) -> Result<Socket, ServeError> {
     let number = number
         .to_str()
         .and_then(|number| number.parse().ok())
@@ -127,7 +130,7 @@ fn inherited_socket(number: &OsStr) -> Result<UnixStream, ServeError> {
 }
 
 /// The sockets of the host's further lanes, in their order.
-fn extra_sockets() -> Result<Vec<UnixStream>, ServeError> {
+fn extra_sockets() -> Result<Vec<Socket>, ServeError> {
     let Some(list) = env::var_os(EXTRA_FDS_VARIABLE) else { return Ok(Vec::new()) };
     let numbers = parse_numbers(&list).map_err(ServeError::ExtraSockets)?;
     let adopt_named = |number| {
@@ -146,8 +149,8 @@ fn parse_numbers(list: &OsStr) -> io::Result<Vec<RawFd>> {
     })
 }
 
-fn adopt(number: RawFd) -> io::Result<UnixStream> {
-    sys::adopt_socket(number).and_then(UnixStream::from_std)
+fn adopt(number: RawFd) -> io::Result<Socket> {
+    sys::adopt_socket(number).and_then(Socket::new)
 }
 
 /// The life line is gone: nobody could stop this plugin or its children any more, so they end here and now. A

@@ -153,6 +153,20 @@ async fn a_plugin_without_streams_gets_the_request_without_the_offer() {
     assert_eq!(rig.send(handshake()).await.body, "[false, false]");
 }
 
+#[tokio::test]
+async fn an_upgrade_with_a_body_goes_without_the_offer() {
+    let rig = rig(|request| {
+        assert!(!request.responder.offers_upgrade());
+        let fields = ["connection", "upgrade"].map(|name| request.head.headers.contains_key(name));
+        let length = request.head.headers["content-length"].to_str().unwrap();
+        let told = format!("{fields:?} {length}");
+        say(request, told)
+    })
+    .await;
+    let request = handshake().map(|_| Full::<Bytes>::from("hello"));
+    assert_eq!(rig.send(request).await.body, "[false, false] 5");
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_refusal_is_an_answer_like_any_other_and_426_says_what_it_demands() {
     let rig = rig(|request| async move {

@@ -6,6 +6,7 @@ mod bodies;
 mod ends;
 mod floods;
 mod requests;
+mod socket;
 mod tunnels;
 mod waits;
 mod wire;
