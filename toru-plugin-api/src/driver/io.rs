@@ -156,8 +156,14 @@ impl<IO> Driver<IO> {
         }
         // Here too: the peer's answers free places while the socket takes nothing.
         let arrived = state.take_arrived();
+        let is_quiet = self.quiet.look(now);
+        if is_quiet {
+            // Of the buffer before and of this one.
+            state.connection.let_go_of_input();
+            state.connection.let_go_of_input();
+        }
         drop(state);
-        if self.quiet.look(now) {
+        if is_quiet {
             self.read_size = MIN_READ;
             self.give_buffers_back();
         }

@@ -4,12 +4,11 @@ use std::collections::VecDeque;
 
 use bytes::{Bytes, BytesMut};
 
-/// DATA of fewer bytes is copied, and joined with what already waits. Else a peer that sends its window one byte at a time
-/// would cost a handle of 32 bytes for each, and keep alive every read buffer that a byte came in. Copying so few costs less
-/// than the system calls that bring them.
+/// DATA of fewer bytes is copied where some already waits, and joined with it. Else a peer that sends its window one byte at a
+/// time would cost a handle of 32 bytes for each. Copying so few costs less than the system calls that bring them.
 const JOINED_BELOW: usize = 4 << 10;
 
-/// Bytes in order. Large chunks are passed on as they came, without a copy, unless they wait for long.
+/// Bytes in order. What is read as soon as it comes is passed on as it came, and so are large chunks unless they wait for long.
 #[derive(Debug, Default)]
 pub(super) struct Buffer {
     chunks: VecDeque<Chunk>,
@@ -31,7 +30,10 @@ impl Buffer {
 
     /// True: the chunk is kept as it came, and with it the buffer that it was read into.
     pub(super) fn push(&mut self, bytes: Bytes) -> bool {
-        if bytes.len() < JOINED_BELOW {
+        if bytes.len() < JOINED_BELOW && !self.is_empty() {
+            if self.joined.is_empty() {
+                self.begin_to_join();
+            }
             self.joined.extend_from_slice(&bytes);
             return false;
         }
@@ -41,6 +43,14 @@ impl Buffer {
         }
         self.chunks.push_back(Chunk { bytes, is_piece: true });
         true
+    }
+
+    /// A last chunk that is as small is the first of those that are joined.
+    fn begin_to_join(&mut self) {
+        if self.chunks.back().is_some_and(|last| last.bytes.len() < JOINED_BELOW) {
+            let first = self.chunks.pop_back().expect("there is a last chunk");
+            self.joined.extend_from_slice(&first.bytes);
+        }
     }
 
     /// Copies what still waits, so that it keeps no read buffer.
@@ -80,13 +90,17 @@ mod tests {
     }
 
     #[test]
-    fn a_small_chunk_does_not_keep_the_buffer_that_it_was_read_into() {
+    fn small_chunks_that_wait_do_not_keep_the_buffer_that_they_were_read_into() {
         let mut read = BytesMut::zeroed(256 << 10);
         let mut buffer = Buffer::default();
-        buffer.push(read.split_to(JOINED_BELOW - 1).freeze());
+        assert!(
+            buffer.push(read.split_to(JOINED_BELOW - 1).freeze()),
+            "who reads at once gets it without a copy"
+        );
+        assert!(!buffer.push(read.split_to(1).freeze()));
         read.clear();
         assert!(read.try_reclaim(256 << 10));
-        assert_eq!(buffer.pop().map(|bytes| bytes.len()), Some(JOINED_BELOW - 1));
+        assert_eq!(buffer.pop().map(|bytes| bytes.len()), Some(JOINED_BELOW));
     }
 
     #[test]

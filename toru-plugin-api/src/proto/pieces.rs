@@ -1,5 +1,7 @@
 //! Which streams hold pieces of the read buffers.
 
+use std::vec::Drain;
+
 use crate::frame::StreamId;
 
 /// The most streams that are kept of one buffer. A large one has fewer chunks that are kept as they came; past it counts as another
@@ -17,12 +19,16 @@ impl Pieces {
     /// A chunk was kept. True: it is time for [`next_buffer`](Self::next_buffer).
     #[must_use]
     pub(super) fn kept(&mut self, id: StreamId) -> bool {
-        self.newer.push(id);
+        // A stream whose chunks follow each other is there already.
+        if self.newer.last() != Some(&id) {
+            self.newer.push(id);
+        }
         self.newer.len() == MAX_KEPT
     }
 
     /// Another buffer is read into. Gives the streams whose pieces have had their time.
-    pub(super) fn next_buffer(&mut self) -> Vec<StreamId> {
-        std::mem::replace(&mut self.older, std::mem::take(&mut self.newer))
+    pub(super) fn next_buffer(&mut self) -> Drain<'_, StreamId> {
+        std::mem::swap(&mut self.newer, &mut self.older);
+        self.newer.drain(..)
     }
 }
