@@ -30,6 +30,10 @@ impl Buffer {
 
     /// True: the chunk is kept as it came, and with it the buffer that it was read into.
     pub(super) fn push(&mut self, bytes: Bytes) -> bool {
+        // An END alone brings none.
+        if bytes.is_empty() {
+            return false;
+        }
         if bytes.len() < JOINED_BELOW && !self.is_empty() {
             if self.joined.is_empty() {
                 self.begin_to_join();
