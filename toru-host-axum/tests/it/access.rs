@@ -10,7 +10,7 @@ use tokio::{
 };
 use toru_host_axum::{AdminToken, Limits, Server};
 
-use crate::host::{Answer, TOKEN, TestHost, within};
+use crate::host::{Answer, TOKEN, TestHost, all_addresses, within};
 
 /// Who may ask.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -128,7 +128,7 @@ async fn a_session_changes_nothing_without_its_own_origin() {
 #[tokio::test]
 async fn the_login_link_opens_a_host_on_all_addresses() {
     let host = TestHost::empty(Limits::default()).await;
-    for all in ["0.0.0.0:0", "[::]:0"] {
+    for all in all_addresses() {
         let builder = Server::builder(host.supervisor.clone(), AdminToken::new(TOKEN).unwrap());
         let server = builder.bind(all).await.unwrap();
         let link: Uri = server.login_url().parse().unwrap();

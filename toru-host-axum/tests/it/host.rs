@@ -1,6 +1,15 @@
 //! A host for one test, and clients for it.
 
-use std::{fs, future::Future, net::SocketAddr, num::NonZeroUsize, path::Path, sync::Arc, time::Duration};
+use std::{
+    env, fs,
+    future::Future,
+    io::{self, Write},
+    net::{SocketAddr, TcpListener},
+    num::NonZeroUsize,
+    path::Path,
+    sync::Arc,
+    time::Duration,
+};
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, Response, StatusCode, header};
@@ -199,6 +208,19 @@ impl TestHost {
         })
         .await
     }
+}
+
+/// What a host listens on for all addresses of this machine. Without IPv6 that half is skipped, and `TORU_REQUIRE=ipv6` makes it a failure.
+pub(crate) fn all_addresses() -> Vec<&'static str> {
+    if TcpListener::bind("[::1]:0").is_ok() {
+        return vec!["0.0.0.0:0", "[::]:0"];
+    }
+    let is_required =
+        env::var("TORU_REQUIRE").is_ok_and(|names| names.split(',').any(|name| name.trim() == "ipv6"));
+    assert!(!is_required, "TORU_REQUIRE names `ipv6`, but [::1] cannot be bound");
+    // Past the capture of the test runner, which would hide it.
+    io::stderr().write_all(b"SKIPPED: [::1] cannot be bound, so nothing is tried on [::]\n").unwrap();
+    vec!["0.0.0.0:0"]
 }
 
 fn copy_folder(from: &Path, to: &Path) {

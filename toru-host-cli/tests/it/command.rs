@@ -1,8 +1,9 @@
 //! Running the binary, and plugins for it.
 
 use std::{
-    fs,
-    io::{BufRead, BufReader, Read, Write},
+    env, fs,
+    io::{self, BufRead, BufReader, Read, Write},
+    net::TcpListener,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Output, Stdio},
     sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel},
@@ -172,6 +173,19 @@ impl Drop for Running {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// What a host listens on for all addresses of this machine. Without IPv6 that half is skipped, and `TORU_REQUIRE=ipv6` makes it a failure.
+pub(crate) fn all_addresses() -> Vec<&'static str> {
+    if TcpListener::bind("[::1]:0").is_ok() {
+        return vec!["0.0.0.0:0", "[::]:0"];
+    }
+    let is_required =
+        env::var("TORU_REQUIRE").is_ok_and(|names| names.split(',').any(|name| name.trim() == "ipv6"));
+    assert!(!is_required, "TORU_REQUIRE names `ipv6`, but [::1] cannot be bound");
+    // Past the capture of the test runner, which would hide it.
+    io::stderr().write_all(b"SKIPPED: [::1] cannot be bound, so nothing is tried on [::]\n").unwrap();
+    vec!["0.0.0.0:0"]
 }
 
 fn lines(pipe: impl Read + Send + 'static) -> Receiver<String> {

@@ -8,7 +8,7 @@ use std::{
 
 use serde_json::Value;
 
-use crate::command::{HANG, Place, Running};
+use crate::command::{HANG, Place, Running, all_addresses};
 
 /// A host on port 0 whose line on stdout was read: with its address.
 fn serve(place: &Place, more: &[&str]) -> (Running, String) {
@@ -118,7 +118,7 @@ fn a_second_signal_ends_at_once() {
 #[test]
 fn a_host_on_all_addresses_tells_one_that_it_answers_for() {
     let place = Place::new();
-    for all in ["0.0.0.0:0", "[::]:0"] {
+    for all in all_addresses() {
         let mut command = place.toru();
         command.args(["serve", "--listen", all]).env("TORU_ADMIN_TOKEN", "a-token-of-the-operator");
         let running = Running::start(command);
