@@ -92,7 +92,9 @@ impl Access {
 }
 
 fn cookie(value: &str, prefix: &str, more: &str) -> HeaderValue {
-    let cookie = format!("{SESSION_COOKIE}={value}; HttpOnly; SameSite=Strict; Path={prefix}/{more}");
+    // RFC 6265, section 5.1.4: with a slash at its end the path would not match a request for the prefix itself.
+    let path = if prefix.is_empty() { "/" } else { prefix };
+    let cookie = format!("{SESSION_COOKIE}={value}; HttpOnly; SameSite=Strict; Path={path}{more}");
     cookie.parse().expect("base64, a prefix that came in a header, and attributes are a header's value")
 }
 
