@@ -9,10 +9,12 @@ use http::{HeaderMap, Uri, header};
 
 use crate::problem::{Kind, Problem};
 
-/// The port of `http`, which browsers leave out.
-const DEFAULT_PORT: u16 = 80;
+/// The ports of `http` and `https`, which browsers leave out.
+const HTTP_PORT: u16 = 80;
+const HTTPS_PORT: u16 = 443;
 
-/// A further name that a host answers for: `name` or `[v6]` with any port, `name:port` or `[v6]:port` with that one.
+/// A further name that a host answers for: `name` or `[v6]` with any port, `name:port` or `[v6]:port` with that one. Clients leave out the ports 80 and 443, so
+/// a request that names none has either.
 ///
 /// ```
 /// use toru_host_axum::HostName;
@@ -21,9 +23,15 @@ const DEFAULT_PORT: u16 = 80;
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HostName {
-    /// As browsers write it.
-    text: String,
-    has_port: bool,
+    name: Name,
+    port: Option<u16>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Name {
+    /// By its value, since it can be written in several ways.
+    V6(Ipv6Addr),
+    Plain(String),
 }
 
 /// A text is no name that a client can ask for.
@@ -39,22 +47,35 @@ impl FromStr for HostName {
 
     fn from_str(text: &str) -> Result<Self, HostNameError> {
         let (name, port) = split(text).ok_or(HostNameError)?;
-        let name = match name.strip_prefix('[') {
-            Some(rest) => v6(rest).map(|address| format!("[{address}]")),
-            None => is_plain(name).then(|| name.to_ascii_lowercase()),
+        let name = match v6(name) {
+            Some(address) => Name::V6(address),
+            None if is_plain(name) => Name::Plain(name.to_ascii_lowercase()),
+            None => return Err(HostNameError),
         };
-        let name = name.ok_or(HostNameError)?;
-        match port {
-            Some(0) => Err(HostNameError),
-            Some(port) => Ok(Self { text: format!("{name}:{port}"), has_port: true }),
-            None => Ok(Self { text: name, has_port: false }),
-        }
+        if port == Some(0) { Err(HostNameError) } else { Ok(Self { name, port }) }
     }
 }
 
-/// The address before a closing bracket.
-fn v6(text: &str) -> Option<Ipv6Addr> {
-    text.strip_suffix(']')?.parse().ok()
+impl HostName {
+    /// Whether a request for this authority is for this name.
+    fn matches(&self, authority: &str) -> bool {
+        let Some((name, port)) = split(authority) else { return false };
+        let is_name = match &self.name {
+            Name::V6(own) => v6(name) == Some(*own),
+            Name::Plain(own) => name.eq_ignore_ascii_case(own),
+        };
+        is_name
+            && match (self.port, port) {
+                (Some(own), None) => [HTTP_PORT, HTTPS_PORT].contains(&own),
+                (Some(own), Some(port)) => own == port,
+                (None, _) => true,
+            }
+    }
+}
+
+/// The address between brackets.
+fn v6(name: &str) -> Option<Ipv6Addr> {
+    name.strip_prefix('[')?.strip_suffix(']')?.parse().ok()
 }
 
 /// Whether it is a name as browsers send it: names in other scripts come in Punycode, and `_` is in use.
@@ -96,10 +117,7 @@ impl AllowedHosts {
     }
 
     fn is_added(&self, authority: &str) -> bool {
-        self.added.iter().any(|added| {
-            let asked = if added.has_port { Some(authority) } else { split(authority).map(|(name, _)| name) };
-            asked.is_some_and(|asked| asked.eq_ignore_ascii_case(&added.text))
-        })
+        self.added.iter().any(|added| added.matches(authority))
     }
 }
 
@@ -123,7 +141,7 @@ fn authority<'r>(uri: &'r Uri, headers: &'r HeaderMap) -> Result<&'r str, Proble
 
 fn is_own(authority: &str, local: SocketAddr) -> bool {
     let Some((name, port)) = split(authority) else { return false };
-    if port.unwrap_or(DEFAULT_PORT) != local.port() {
+    if port.unwrap_or(HTTP_PORT) != local.port() {
         return false;
     }
     let local_ip = local.ip().to_canonical();
@@ -199,6 +217,28 @@ mod tests {
         assert!(allowed(&["toru.example:8443"], "10.0.0.1:3000", "toru.example:8443"));
         assert!(!allowed(&["toru.example:8443"], "10.0.0.1:3000", "toru.example"));
         assert!(!allowed(&["toru.example"], "10.0.0.1:3000", "eviltoru.example"));
+    }
+
+    #[test]
+    fn an_added_name_with_a_default_port_is_that_which_browsers_ask_for() {
+        for (added, host) in [
+            ("toru.example:80", "toru.example"),
+            ("toru.example:443", "Toru.example"),
+            ("toru.example:443", "toru.example:443"),
+            ("[2001:db8::1]:443", "[2001:db8::1]"),
+        ] {
+            assert!(allowed(&[added], "10.0.0.1:3000", host), "{added}: {host}");
+        }
+        assert!(!allowed(&["toru.example:443"], "10.0.0.1:3000", "toru.example:8443"));
+        assert!(!allowed(&["toru.example:443"], "10.0.0.1:3000", "evil.example"));
+    }
+
+    #[test]
+    fn an_added_ipv6_address_is_the_same_however_it_is_written() {
+        for host in ["[::ffff:10.0.0.1]", "[::ffff:a00:1]", "[0::FFFF:a00:1]:3000"] {
+            assert!(allowed(&["[::ffff:10.0.0.1]"], "10.0.0.2:3000", host), "{host}");
+        }
+        assert!(!allowed(&["[::ffff:10.0.0.1]"], "10.0.0.2:3000", "[::ffff:10.0.0.3]"));
     }
 
     #[test]
