@@ -11,7 +11,8 @@ use tokio::net::{TcpListener, TcpSocket, ToSocketAddrs};
 const BACKLOG: u32 = 1_024;
 
 /// A quiet client's system is asked whether it is still there after so long, then so often, and taken for gone after so many
-/// questions: two minutes in all. Otherwise who vanished from behind a quiet WebSocket would hold its place for ever.
+/// questions: two minutes in all. Otherwise who vanished from behind a quiet WebSocket would hold its place for ever. While something is on the
+/// way to a client it is not asked: the kernel sends that again, and gives up after `net.ipv4.tcp_retries2` times (some 15 minutes).
 const PROBE_AFTER: Duration = Duration::from_secs(60);
 const PROBE_INTERVAL: Duration = Duration::from_secs(15);
 const PROBES: u32 = 4;
@@ -57,7 +58,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_vanished_client_is_noticed_within_two_minutes() {
+    async fn a_quiet_client_that_vanishes_is_noticed_within_two_minutes() {
         let (listeners, local) = listen("127.0.0.1:0", 2).await.unwrap();
         for listener in listeners {
             // The kernel chooses the socket for a connection: connect until it is this one.
