@@ -28,6 +28,9 @@ pub struct Limits {
     /// Until a client takes more of an answer of the host's own: its connection is cut. Once a plugin was asked on a
     /// connection there is no such bound, for its answer may be read as slowly as one likes.
     pub send_timeout: Duration,
+    ///
+    /// What was taken is known by the kernel's send buffer alone: it takes more once a third of it is free, and it grows up to the last number of
+    /// `net.ipv4.tcp_wmem` (4 MiB). So a client on a slow line is cut as well if it takes less than that third in this time.
     /// The drain at the end: open requests have this long, then their connections are cut.
     pub drain: Duration,
 }
