@@ -28,8 +28,9 @@ use tokio::{
     net::{TcpListener, ToSocketAddrs},
     sync::watch,
     task::JoinSet,
+    time::timeout,
 };
-use toru_core::{MAX_LANES, PluginService, PluginSupervisor, http::Identity};
+use toru_core::{MAX_LANES, PluginService, PluginSupervisor, config::SHUTDOWN_GRACE, http::Identity};
 
 use crate::{
     access::{Access, AdminToken, AllowedHosts, HostName, ProxyNetwork, SESSION_COOKIE, TrustedProxies},
@@ -251,14 +252,15 @@ impl Server {
         self.run_then(shutdown, async {}).await;
     }
 
-    /// As [`run`](Self::run), and awaits `last` too, from when no request is open any more, or the drain is over. Upgraded connections may still be open
-    /// then: so with [`PluginSupervisor::shutdown`] as `last` the plugins are told while they can still close theirs in order, and an open WebSocket
-    /// does not hold the end for the whole drain.
+    /// As [`run`](Self::run), and awaits `last` too, from when no request is open any more, and at the latest from [`SHUTDOWN_GRACE`] before the
+    /// drain is over (of a shorter drain, from its begin). Connections may still be open then: so with [`PluginSupervisor::shutdown`] as `last` the plugins are
+    /// told while they can still end in order what would not end by itself, and an open WebSocket does not hold the end for the whole drain.
     ///
     /// Dropping the future cuts all connections.
     pub async fn run_then(self, shutdown: impl Future<Output = ()>, last: impl Future<Output = ()>) {
         let (stage, staged) = watch::channel(Stage::Serving);
         let (requests, open) = watch::channel(());
+        let alone = self.limits.drain.saturating_sub(SHUTDOWN_GRACE);
         let mut served = pin!(self.serving.run(Course { stage: staged, requests: open }));
         self.app.set_accepts(true);
         let ended = tokio::select! {
@@ -268,7 +270,8 @@ impl Server {
         self.app.set_accepts(false);
         stage.send_replace(Stage::Draining);
         let last = async {
-            requests.closed().await;
+            // An answer that has no end of its own is a request that stays open: past this its plugin could not end it in order.
+            let _ = timeout(alone, requests.closed()).await;
             last.await;
         };
         if ended {
