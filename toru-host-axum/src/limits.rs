@@ -17,7 +17,8 @@ pub struct Limits {
     /// so that an operator can still look and disable when plugins hold all the others, and they close after each
     /// answer but one to who has shown credentials and was let in.
     pub reserved_connections: usize,
-    /// Until the head of a request has arrived, and between two requests of a connection. Then the connection closes.
+    /// Until the head of a request has arrived, and between two requests of a connection, from when the client has taken the answer. Then the connection
+    /// closes.
     pub head_timeout: Duration,
     /// The head of a request, in bytes: 431.
     pub head_bytes: usize,
@@ -27,10 +28,10 @@ pub struct Limits {
     pub body_timeout: Duration,
     /// Until a client takes more of an answer of the host's own: its connection is cut. Once a plugin was asked on a
     /// connection there is no such bound, for its answer may be read as slowly as one likes.
-    pub send_timeout: Duration,
     ///
     /// What was taken is known by the kernel's send buffer alone: it takes more once a third of it is free, and it grows up to the last number of
     /// `net.ipv4.tcp_wmem` (4 MiB). So a client on a slow line is cut as well if it takes less than that third in this time.
+    pub send_timeout: Duration,
     /// The drain at the end: open requests have this long, then their connections are cut.
     pub drain: Duration,
 }

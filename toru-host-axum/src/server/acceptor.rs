@@ -3,7 +3,7 @@
 use std::{io, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
 use hyper::{server::conn::http1, service::service_fn};
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::watch,
@@ -18,7 +18,7 @@ use super::{
 use crate::{
     front::{Connection, Front},
     limits::Limits,
-    wire::Strict,
+    wire::{HeadTimer, Strict},
 };
 
 /// What hyper may hold of one connection in each direction: a head, and some chunks of a body. Its own default is 400 KiB.
@@ -175,7 +175,7 @@ async fn serve(
     });
     let mut http = http1::Builder::new();
     // A hundred headers is hyper's own limit; to state it would cost an allocation per request.
-    http.timer(TokioTimer::new())
+    http.timer(HeadTimer::new(limits.head_timeout, connection.notes()))
         .header_read_timeout(limits.head_timeout)
         .max_header_size(limits.head_bytes)
         .max_buf_size(CONNECTION_BUFFER.max(limits.head_bytes));

@@ -5,6 +5,7 @@
 //! through what it should have stopped (request smuggling). Here these are errors, as the RFC allows too: where a message is ambiguous,
 //! [`Scan`] puts a NUL, which no parser takes, and ends the client's bytes, so that hyper answers 400, closes, and tells nobody of the request.
 
+mod head_timer;
 mod scan;
 mod stall;
 
@@ -21,6 +22,7 @@ use std::{
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+pub(crate) use head_timer::HeadTimer;
 use scan::{Scan, Seen};
 use stall::Stall;
 
@@ -41,6 +43,7 @@ pub(crate) struct Notes(Arc<Noted>);
 struct Noted {
     offer: AtomicU8,
     has_reached_plugins: AtomicBool,
+    write_waits: AtomicBool,
 }
 
 /// The states of an upgrade that a client offers, until it is taken or declined. What comes meanwhile may be HTTP or not: it is not looked at.
@@ -59,6 +62,15 @@ impl Notes {
     /// What is written from now on may be a plugin's answer, which a client may take as slowly as it likes.
     pub(crate) fn reach_plugins(&self) {
         self.0.has_reached_plugins.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether a client has yet to take what is before it can be sent more.
+    fn write_waits(&self) -> bool {
+        self.0.write_waits.load(Ordering::Relaxed)
+    }
+
+    fn set_write_waits(&self, waits: bool) {
+        self.0.write_waits.store(waits, Ordering::Relaxed);
     }
 
     fn offer(&self) -> u8 {
@@ -103,12 +115,13 @@ impl<IO> Strict<IO> {
         bytes.len()
     }
 
-    /// Fails a write that has waited for too long for a client that only ever got answers of the host's own.
+    /// Notes whether a write waits, and fails one that has waited for too long for a client that only ever got answers of the host's own.
     fn give_up_on_stall(
         &mut self,
         cx: &mut Context<'_>,
         written: Poll<io::Result<usize>>,
     ) -> Poll<io::Result<usize>> {
+        self.notes.set_write_waits(written.is_pending());
         if written.is_ready() || self.notes.has_reached_plugins() {
             self.stall.clear();
             return written;
