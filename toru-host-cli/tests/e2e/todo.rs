@@ -28,9 +28,29 @@ struct Seen {
     kept: String,
 }
 
+/// How often what was found may be gone before it is looked at: the page makes its list anew with each message.
+const TRIES: usize = 100;
+
 /// Waits until the page shows a todo that this selects: its text.
 async fn shown(browser: &Client, css: &str) -> Result<String, CmdError> {
+    for _ in 1..TRIES {
+        match browser.wait().for_element(Locator::Css(css)).await?.text().await {
+            Err(error) if error.is_stale_element_reference() => {}
+            text => return text,
+        }
+    }
     browser.wait().for_element(Locator::Css(css)).await?.text().await
+}
+
+/// Clicks on what this selects.
+async fn click(browser: &Client, css: &str) -> Result<(), CmdError> {
+    for _ in 1..TRIES {
+        match browser.wait().for_element(Locator::Css(css)).await?.click().await {
+            Err(error) if error.is_stale_element_reference() => {}
+            clicked => return clicked,
+        }
+    }
+    browser.wait().for_element(Locator::Css(css)).await?.click().await
 }
 
 async fn use_it(browser: &Client, login: &str, app: &str, picture: Option<&str>) -> Result<Seen, CmdError> {
@@ -57,7 +77,7 @@ async fn use_it(browser: &Client, login: &str, app: &str, picture: Option<&str>)
     browser.find(Locator::Css(".new button")).await?.click().await?;
     browser.switch_to_window(second).await?;
     seen.arrived = shown(browser, "#list li").await?;
-    browser.find(Locator::Css("#list .check")).await?.click().await?;
+    click(browser, "#list .check").await?;
     browser.switch_to_window(first).await?;
     seen.ticked_off = shown(browser, "#list li.done").await?;
     browser.refresh().await?;
