@@ -59,6 +59,7 @@ async fn plugins_end_their_upgraded_connections_in_order_before_the_drain_would_
             within(client.read_to_string(&mut rest)).await.unwrap();
             assert_eq!(rest, "bye\n");
         }
+        drop(clients);
         host.stopped().await;
     }
 }
@@ -78,6 +79,7 @@ async fn an_answer_without_an_end_keeps_no_plugin_from_ending_in_order() {
         rest.clear();
         within(events.read_to_string(&mut rest)).await.unwrap();
         assert!(rest.ends_with("\r\n4\r\nbye\n\r\n0\r\n\r\n"), "{rest:?}");
+        drop(upgraded);
         host.stopped().await;
     }
 }
