@@ -40,6 +40,14 @@ impl Timer for HeadTimer {
         Box::pin(HeadSleep { limit, notes, sleep: time::sleep_until(deadline.into()) })
     }
 
+    /// Keeps the place of a timer that is there: hyper sets it anew for each request.
+    fn reset(&self, sleep: &mut Pin<Box<dyn Sleep>>, deadline: Instant) {
+        match sleep.as_mut().downcast_mut_pin::<HeadSleep>() {
+            Some(own) => own.project().sleep.reset(deadline.into()),
+            None => *sleep = self.sleep_until(deadline),
+        }
+    }
+
     fn now(&self) -> Instant {
         time::Instant::now().into()
     }
