@@ -127,23 +127,24 @@ impl PluginService {
         body: B,
         named: Option<u64>,
         expects_continue: bool,
-    ) -> Result<FirstLook<B>, Problem>
+    ) -> Result<Outgoing<B>, Problem>
     where
         B: Body<Data = Bytes>,
         B::Error: Into<BoxError>,
     {
         if body.is_end_stream() {
             return match named {
-                None | Some(0) => Ok(FirstLook::Decided(Outgoing::Empty)),
+                None | Some(0) => Ok(Outgoing::Empty),
                 Some(_) => Err(Problem::BodyBroken),
             };
         }
         let length = body.size_hint().exact();
         if expects_continue || length.is_none_or(|length| length > COLLECT_FIRST) {
-            return Ok(FirstLook::Later(body));
+            return Ok(Outgoing::stream(body));
         }
-        let bytes = ClientBody::collect(body, COLLECT_FIRST as usize, self.body_idle, named).await?;
-        Ok(FirstLook::Decided(Outgoing::Full(bytes)))
+        let bytes =
+            ClientBody::collect(body, COLLECT_FIRST as usize, self.body_idle, named, |_| Ok(())).await?;
+        Ok(Outgoing::Full(bytes))
     }
 
     /// Sends a request on a link of the endpoint; once more when the plugin has refused it.
@@ -151,7 +152,7 @@ impl PluginService {
         &self,
         endpoint: &Endpoint,
         head: &mut RequestHead,
-        body: FirstLook<B>,
+        mut outgoing: Outgoing<B>,
         length: Option<u64>,
         offer: Option<&Offer>,
     ) -> Result<(Link, LinkAnswer), Problem>
@@ -161,27 +162,29 @@ impl PluginService {
     {
         let (mut link, mut permit) = endpoint.acquire(self.lane.id()).await?;
         // Held until the answer's head is there, because so long the body is.
-        let _room;
-        let outgoing = match body {
-            FirstLook::Decided(outgoing) => outgoing,
-            FirstLook::Later(body) => match link.collects() {
-                None => Outgoing::stream(body),
-                Some(limit) => {
-                    // A client that takes its time takes nobody's place.
-                    drop(permit);
-                    let named = length.and_then(|length| usize::try_from(length).ok());
-                    _room = endpoint.room_to_collect(named.unwrap_or(limit).min(limit)).await?;
-                    let bytes = ClientBody::collect(body, limit, self.body_idle, length).await?;
-                    (link, permit) = endpoint.acquire(self.lane.id()).await?;
-                    Outgoing::Full(bytes)
-                }
-            },
-        };
-        if let Outgoing::Full(bytes) = &outgoing {
-            head.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(bytes.len()));
-        }
+        let mut _room;
         let mut sends_left = MAX_SENDS;
-        while let Some(mut body) = outgoing.whole(self.body_idle, length) {
+        loop {
+            // Whether it has to be collected may change from one link to its successor.
+            let limit = if let Outgoing::Stream(_) = outgoing { link.collects() } else { None };
+            if let Some(limit) = limit {
+                // A client that takes its time takes nobody's place.
+                drop(permit);
+                if length.is_some_and(|length| length > limit as u64) {
+                    return Err(Problem::BodyTooLarge);
+                }
+                let body = outgoing.take_untouched().ok_or(Problem::PluginUnavailable)?;
+                let mut room = endpoint.room_to_collect().await?;
+                let hold = |bytes| room.grow_to(bytes);
+                outgoing =
+                    Outgoing::Full(ClientBody::collect(body, limit, self.body_idle, length, hold).await?);
+                _room = room;
+                (link, permit) = endpoint.acquire(self.lane.id()).await?;
+            }
+            if let Outgoing::Full(bytes) = &outgoing {
+                head.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(bytes.len()));
+            }
+            let mut body = outgoing.whole(self.body_idle, length).ok_or(Problem::PluginUnavailable)?;
             if let Some(offer) = offer {
                 body = offer.make(&link, &mut head.headers);
             }
@@ -196,21 +199,14 @@ impl PluginService {
                 SendError::Request(RequestError::Reset(ResetCode::REFUSED)) => {
                     sends_left -= 1;
                     if sends_left == 0 {
-                        break;
+                        return Err(Problem::PluginUnavailable);
                     }
                     endpoint.acquire(self.lane.id()).await?
                 }
                 error => return Err(problem_of(error, &link)),
             };
         }
-        Err(Problem::PluginUnavailable)
     }
-}
-
-/// What is known of a client's body before a link is.
-enum FirstLook<B> {
-    Decided(Outgoing<B>),
-    Later(B),
 }
 
 impl From<LengthMismatch> for Problem {
@@ -224,6 +220,7 @@ impl From<ClientBodyError> for Problem {
         match error {
             ClientBodyError::Stalled => Self::BodyTimeout,
             ClientBodyError::TooLarge => Self::BodyTooLarge,
+            ClientBodyError::NoRoom => Self::PluginBusy,
             ClientBodyError::Length | ClientBodyError::Failed(_) => Self::BodyBroken,
         }
     }

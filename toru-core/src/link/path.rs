@@ -2,6 +2,7 @@
 
 use std::{io, path::PathBuf, time::Duration};
 
+use rustix::io::Errno;
 use tokio::net::UnixStream;
 
 use super::LinkLost;
@@ -58,10 +59,21 @@ impl PathSocket {
     }
 }
 
-/// Nothing there yet, a file that nobody listens on yet, a queue that is full (connect(2), unix(7)).
+/// What ends by itself: nothing there yet, a file that nobody listens on yet, a queue that is full (connect(2), unix(7)); or this host has
+/// no descriptor or no memory to spare (socket(2)), which is no fault of the plugin.
+const PASSING: [Errno; 8] = [
+    Errno::NOENT,
+    Errno::CONNREFUSED,
+    Errno::AGAIN,
+    Errno::INTR,
+    Errno::MFILE,
+    Errno::NFILE,
+    Errno::NOBUFS,
+    Errno::NOMEM,
+];
+
 fn may_pass(error: &io::Error) -> bool {
-    use io::ErrorKind::{ConnectionRefused, Interrupted, NotFound, WouldBlock};
-    matches!(error.kind(), NotFound | ConnectionRefused | WouldBlock | Interrupted)
+    Errno::from_io_error(error).is_some_and(|error| PASSING.contains(&error))
 }
 
 impl Peer {
@@ -115,6 +127,16 @@ mod tests {
             panic!("it is waited for")
         };
         assert!(message.contains("below-a-file") && message.contains("Not a directory"), "{message}");
+    }
+
+    #[test]
+    fn a_host_that_is_short_of_descriptors_or_memory_tries_again() {
+        for short_of in [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM] {
+            assert!(may_pass(&short_of.into()), "{short_of}");
+        }
+        for lasting in [Errno::ACCESS, Errno::NOTDIR, Errno::LOOP, Errno::PROTOTYPE] {
+            assert!(!may_pass(&lasting.into()), "{lasting}");
+        }
     }
 
     #[tokio::test]

@@ -148,8 +148,7 @@ impl Link {
             Err(RequestError::Open(error)) => Err(match error {
                 OpenError::TooLarge if has_body => SendError::BodyTooLarge,
                 OpenError::TooLarge => SendError::HeadTooLarge,
-                OpenError::NoStreams => SendError::BodyTooLarge,
-                OpenError::Full => SendError::Full,
+                OpenError::NoStreams | OpenError::Full => SendError::Full,
                 _ => SendError::NotTaken,
             }),
             Err(RequestError::Head(error)) => Err(SendError::BadAnswer(error.to_string())),

@@ -10,16 +10,13 @@ use std::{
 
 use arc_swap::ArcSwap;
 use http::HeaderValue;
-use tokio::sync::{Notify, Semaphore, SemaphorePermit, TryAcquireError};
+use tokio::sync::{Notify, Semaphore, TryAcquireError};
 
+use super::room::{Collecting, Room};
 use crate::{
     lanes::LaneId,
     link::{Link, Permit},
 };
-
-/// What the bodies hold together that are collected for one plugin, in KiB: four of the largest of version 1, 128 of a version 2
-/// plugin that takes no streams.
-const COLLECTING_KIB: usize = 64 << 10;
 
 /// Whether a plugin's route answers, and through what.
 #[derive(Debug, Clone)]
@@ -76,8 +73,8 @@ pub(crate) struct Endpoint {
     state: ArcSwap<State>,
     changed: Notify,
     waiting: AtomicUsize,
-    /// Room for bodies that are collected, in KiB.
-    collecting: Semaphore,
+    /// Room for bodies that are collected.
+    collecting: Collecting,
     /// The mount that the service uses, and the whole prefix as a header.
     prefix: OnceLock<(Arc<str>, HeaderValue)>,
 }
@@ -135,7 +132,7 @@ impl Endpoint {
             state: ArcSwap::from_pointee(State::Waiting),
             changed: Notify::new(),
             waiting: AtomicUsize::new(0),
-            collecting: Semaphore::new(COLLECTING_KIB),
+            collecting: Collecting::new(),
             prefix: OnceLock::new(),
         })
     }
@@ -217,17 +214,16 @@ impl Endpoint {
         self.queue(lane, Some(refused)).await
     }
 
-    /// Room to collect a body of at most so many bytes, which is apart from the places on a link: a client that is slow to send its body
-    /// keeps nobody from the plugin. Waited for as a place is.
-    pub(crate) async fn room_to_collect(&self, bytes: usize) -> Result<SemaphorePermit<'_>, Refusal> {
-        let kib = u32::try_from(bytes.div_ceil(1 << 10).clamp(1, COLLECTING_KIB)).expect("the bound fits");
-        match self.collecting.try_acquire_many(kib) {
-            Ok(room) => Ok(room),
-            Err(_) => self
-                .within_queue(self.collecting.acquire_many(kib))
-                .await
-                .map(|room| room.expect("it is never closed")),
-        }
+    /// Room to begin to collect a body. Waited for as a place is, and beside those that wait for one: as many may, for as long.
+    pub(crate) async fn room_to_collect(&self) -> Result<Room<'_>, Refusal> {
+        let Collecting { pieces, waiting } = &self.collecting;
+        let first = match pieces.try_acquire() {
+            Ok(first) => first,
+            Err(_) => {
+                self.within_queue(waiting, pieces.acquire()).await?.expect("the semaphore is never closed")
+            }
+        };
+        Ok(Room::new(&self.collecting, first))
     }
 
     /// What a request would be refused with right now, without waiting.
@@ -259,12 +255,16 @@ impl Endpoint {
     }
 
     async fn queue(&self, lane: Option<LaneId>, refused: Option<&Link>) -> Result<(Link, Permit), Refusal> {
-        self.within_queue(self.wait(lane, refused)).await?
+        self.within_queue(&self.waiting, self.wait(lane, refused)).await?
     }
 
-    /// Awaits this as one of the requests that wait.
-    async fn within_queue<T>(&self, awaited: impl Future<Output = T>) -> Result<T, Refusal> {
-        let _waiter = Waiter::enter(&self.waiting, self.settings.queue_len).ok_or(Refusal::QueueFull)?;
+    /// Awaits this as one of the requests that wait, as this counts them.
+    async fn within_queue<T>(
+        &self,
+        waiting: &AtomicUsize,
+        awaited: impl Future<Output = T>,
+    ) -> Result<T, Refusal> {
+        let _waiter = Waiter::enter(waiting, self.settings.queue_len).ok_or(Refusal::QueueFull)?;
         let waited = tokio::time::timeout(self.settings.queue_wait, awaited).await;
         waited.map_err(|_| Refusal::WaitedTooLong)
     }

@@ -4,12 +4,14 @@
 //! reached, through which links, and holds the queue of the requests that wait for it.
 
 mod endpoint;
+mod room;
 
 use std::{collections::HashMap, sync::Arc};
 
 use arc_swap::ArcSwap;
 
 pub(crate) use endpoint::{Availability, Endpoint, EndpointSettings, ReadyLinks, Refusal};
+pub(crate) use room::NoRoom;
 
 /// The table of all routes. Reading takes no lock; writing replaces it whole.
 #[derive(Debug, Default)]

@@ -63,7 +63,6 @@ pub(super) async fn attach(
     let driven =
         |error: io::Error| Failure::new("socket_failed", format!("its socket cannot be driven: {error}"));
     let pid = stream.peer_cred().map_err(driven)?.pid().and_then(|pid| u32::try_from(pid).ok());
-    remove(&socket.path);
     let mut setup = link_setup(
         &host,
         &prepared,
@@ -71,7 +70,10 @@ pub(super) async fn attach(
         prepared.definition.metadata.id().into(),
     );
     be_patient(&mut setup);
-    Live::attached(stream.into_std().map_err(driven)?, pid, &host.lanes, setup).map_err(driven).map(Box::new)
+    let live = Live::attached(stream.into_std().map_err(driven)?, pid, &host.lanes, setup).map_err(driven)?;
+    // Not before: one that could not be served here waits for the next try at its path.
+    remove(&socket.path);
+    Ok(Box::new(live))
 }
 
 /// A handler may stand at a breakpoint: neither a ping nor an answer is expected at any time. The host's own store has as long as ever.

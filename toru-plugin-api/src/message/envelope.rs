@@ -5,10 +5,10 @@ use std::borrow::Cow;
 use bytes::Bytes;
 
 use super::{
-    KnownNames, MessageError, Parsed, event,
-    http::{self, Source},
+    KnownNames, MessageError, Parsed, RequestMemory, event, http,
     json::{Reader, Value, once, put_string},
     kv, lifecycle, log,
+    source::Source,
 };
 use crate::frame::StreamId;
 
@@ -20,18 +20,22 @@ const MAX_SHOWN: usize = 64;
 /// # Errors
 /// See [`MessageError`].
 pub fn parse(text: &[u8]) -> Result<Parsed, MessageError> {
-    parse_frame(&Bytes::copy_from_slice(text), &mut KnownNames::default())
+    parse_frame(&Bytes::copy_from_slice(text), RequestMemory::Shared, &mut KnownNames::default())
 }
 
-/// As [`parse`]; what is read are pieces of `frame`, and names that its sender has used before.
-pub(crate) fn parse_frame(frame: &Bytes, names: &mut KnownNames) -> Result<Parsed, MessageError> {
+/// As [`parse`]; what is read are pieces of `frame`, or of what `requests` says, and names that its sender has used before.
+pub(crate) fn parse_frame(
+    frame: &Bytes,
+    requests: RequestMemory,
+    names: &mut KnownNames,
+) -> Result<Parsed, MessageError> {
     let text =
         std::str::from_utf8(frame).map_err(|error| MessageError::NotUtf8 { at: error.valid_up_to() })?;
     if !text.starts_with('{') {
         return Err(MessageError::NotJson { expected: "an object", at: 0 });
     }
     let mut reader = Reader::new(text);
-    let mut source = Source { frame, names };
+    let mut source = Source::new(frame, requests, names);
     let mut kind = None;
     let mut timestamp = None;
     let mut id = None;

@@ -6,11 +6,12 @@ use ::http::{HeaderMap, HeaderValue, Method, StatusCode, header, uri::PathAndQue
 use bytes::Bytes;
 
 use super::{
-    KnownNames, MessageError, Parsed, append_header,
+    MessageError, Parsed, append_header,
     envelope::{RequestId, close, is_action, number, open, put_key, put_text, string, string_or_null},
     inline,
     json::{Reader, Value, once, put_latin1, put_number},
     kv,
+    source::{Source, latin1},
 };
 use crate::frame::{StreamId, limits::MAX_INLINE};
 
@@ -159,6 +160,7 @@ pub(super) fn read(
 ) -> Result<Option<Parsed>, MessageError> {
     if is_action(action, "request") {
         let id = id.required()?;
+        source.is_request();
         let (head, body) = HeadFields::read(reader, source, USUAL_HEADERS)?.into_request(source)?;
         return Ok(Some(Parsed::Request { id, head, body }));
     }
@@ -336,43 +338,6 @@ fn read_pair<'a>(reader: &mut Reader<'a>) -> Result<Option<Pair<'a>>, MessageErr
     }
     let [name, value] = pair;
     Ok(name.zip(value))
-}
-
-/// The frame that a message came in, of which what is read of it is made without a copy.
-#[derive(Debug)]
-pub(super) struct Source<'a> {
-    pub(super) frame: &'a Bytes,
-    pub(super) names: &'a mut KnownNames,
-}
-
-impl Source<'_> {
-    /// The bytes of a text that was read from this frame.
-    fn bytes_of(&self, text: Cow<'_, str>) -> Bytes {
-        match text {
-            Cow::Borrowed(text) => self.frame.slice_ref(text.as_bytes()),
-            Cow::Owned(text) => text.into(),
-        }
-    }
-
-    /// Each code point up to U+00FF as the byte of the same number; `None`: there is one above it.
-    fn latin1(&self, text: Cow<'_, str>) -> Option<Bytes> {
-        if text.is_ascii() {
-            return Some(self.bytes_of(text));
-        }
-        narrowed(&text).map(Bytes::from)
-    }
-}
-
-/// Each code point up to U+00FF as the byte of the same number; `None`: there is one above it.
-pub(super) fn latin1(text: &str) -> Option<Cow<'_, [u8]>> {
-    if text.is_ascii() {
-        return Some(Cow::Borrowed(text.as_bytes()));
-    }
-    narrowed(text).map(Cow::Owned)
-}
-
-fn narrowed(text: &str) -> Option<Vec<u8>> {
-    text.chars().map(|char| u8::try_from(char).ok()).collect()
 }
 
 /// Reads a path in origin form: visible ASCII that begins with `/`, with no fragment.

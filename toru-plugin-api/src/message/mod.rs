@@ -15,6 +15,7 @@ mod fields;
 mod headers;
 mod inline;
 mod json;
+mod source;
 #[cfg(test)]
 mod tests;
 
@@ -25,6 +26,7 @@ pub(crate) use envelope::parse_frame;
 pub use error::MessageError;
 pub use headers::KnownNames;
 pub(crate) use headers::append as append_header;
+pub(crate) use source::RequestMemory;
 
 /// A version 2 message, as either side may receive it.
 #[derive(Debug, Clone, PartialEq)]

@@ -97,16 +97,20 @@ where
 {
     let Greeted { link, mut incoming, init } = first;
     let context = PluginContext::new(init, link.handle().clone());
+    let ending = TellEnd(context.clone());
     let early_end = tokio::select! {
         biased;
         outcome = hooks.init(&context) => match outcome {
             Ok(()) => None,
-            Err(error) => return link.refuse(error).await,
+            Err(error) => {
+                drop(ending);
+                return link.refuse(error).await;
+            }
         },
         end = await_end(&mut incoming) => Some(end),
     };
     if let Some(end) = early_end {
-        context.tell_end();
+        drop(ending);
         return match end {
             Some(shutdown) => link.finish(ExtraLinks::none(), shutdown).await,
             None => link.lost().await,
@@ -122,10 +126,19 @@ where
             .open(io, settings(), link.handle(), |handle, incoming| engine.serve_extra(handle, incoming));
     }
     let end = engine.serve(&mut incoming).await;
-    engine.context.tell_end();
+    drop(ending);
     match end {
         Some(shutdown) => link.finish(extra_links, shutdown).await,
         None => extra_links.blame(link.lost().await),
+    }
+}
+
+/// Tells who waits for the end of the plugin, however that comes: asked for, by a refusal, or because the engine itself is dropped.
+struct TellEnd(PluginContext);
+
+impl Drop for TellEnd {
+    fn drop(&mut self) {
+        self.0.tell_end();
     }
 }
 

@@ -21,7 +21,10 @@ use super::{
     links::Link,
     process::{SOCKET_VARIABLE, Starter},
 };
-use crate::{driver::Incoming, message::lifecycle::Init};
+use crate::{
+    driver::{Incoming, Socket},
+    message::lifecycle::Init,
+};
 
 /// The longest path of a Unix socket, in bytes, without its final NUL (unix(7)).
 const MAX_PATH: usize = 107;
@@ -68,12 +71,16 @@ impl Guests {
             eprintln!("a connection of another user was refused");
             return;
         }
+        let socket = match stream.into_std().and_then(Socket::new) {
+            Ok(socket) => socket,
+            Err(error) => return eprintln!("a connection cannot be served: {error}"),
+        };
         if self.0.len() == MAX_GUESTS {
             if let Some((eldest, _)) = self.0.pop_front() {
                 eldest.handle().close();
             }
         }
-        self.0.push_back(Link::open(stream, engine::settings()));
+        self.0.push_back(Link::open(socket, engine::settings()));
     }
 
     /// The first that says `init`. Cancel safe.

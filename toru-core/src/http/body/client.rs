@@ -14,9 +14,11 @@ use tokio::time::{Instant, Sleep};
 use toru_plugin_api::driver::{BoxError, RequestBody};
 
 use super::length::ExpectedLength;
+use crate::routes::NoRoom;
 
-/// How many idle times a client has for a body that is collected: two minutes by default, in which 16 MiB come over a megabit a second.
-const COLLECT_IDLES: u32 = 4;
+/// How many idle times a client has for a body that is collected: two and a half minutes by default, in which 16 MiB come over a megabit a
+/// second.
+const COLLECT_IDLES: u32 = 5;
 
 /// What a request sends, and still has when it is to be sent again.
 #[derive(Debug)]
@@ -33,6 +35,14 @@ type Untouched<B> = Arc<Mutex<Option<B>>>;
 impl<B: Body<Data = Bytes>> Outgoing<B> {
     pub(in crate::http) fn stream(body: B) -> Self {
         Self::Stream(Arc::new(Mutex::new(Some(body))))
+    }
+
+    /// The body of a stream, when nobody has asked for its first byte: to be sent otherwise.
+    pub(in crate::http) fn take_untouched(&self) -> Option<B> {
+        match self {
+            Self::Empty | Self::Full(_) => None,
+            Self::Stream(untouched) => lock(untouched).take(),
+        }
     }
 
     /// The whole body for one more try; `None` once a part of it was given away.
@@ -88,6 +98,8 @@ pub(in crate::http) enum ClientBodyError {
     Length,
     #[error("the body is larger than the plugin accepts")]
     TooLarge,
+    #[error("the bodies that are collected for the plugin hold all that they may")]
+    NoRoom,
     #[error("the client's body failed")]
     Failed(#[source] BoxError),
 }
@@ -114,12 +126,14 @@ where
     B: Body<Data = Bytes>,
     B::Error: Into<BoxError>,
 {
-    /// The whole body, in one piece, when it has at most `limit` bytes and comes in time.
+    /// The whole body, in one piece, when it has at most `limit` bytes and comes in time. `hold` is asked for room for as many bytes as
+    /// have come, before these are kept.
     pub(in crate::http) async fn collect(
         body: B,
         limit: usize,
         idle: Duration,
         content_length: Option<u64>,
+        mut hold: impl FnMut(usize) -> Result<(), NoRoom>,
     ) -> Result<Bytes, ClientBodyError> {
         if content_length.is_some_and(|length| length > limit as u64) {
             return Err(ClientBodyError::TooLarge);
@@ -131,9 +145,11 @@ where
         let mut joined = BytesMut::new();
         while let Some(frame) = body.frame().await {
             let Ok(bytes) = frame?.into_data() else { continue };
-            if whole.len() + joined.len() + bytes.len() > limit {
+            let length = whole.len() + joined.len() + bytes.len();
+            if length > limit {
                 return Err(ClientBodyError::TooLarge);
             }
+            hold(length).map_err(|NoRoom| ClientBodyError::NoRoom)?;
             if whole.is_empty() && joined.is_empty() {
                 whole = bytes;
             } else {
@@ -242,7 +258,7 @@ mod tests {
         let (mut sender, body) = channel();
         sender.send_data(Bytes::from_static(b"ab")).await.unwrap();
         let began = Instant::now();
-        let error = ClientBody::collect(body, 100, IDLE, None).await.unwrap_err();
+        let error = ClientBody::collect(body, 100, IDLE, None, |_| Ok(())).await.unwrap_err();
         assert!(matches!(error, ClientBodyError::Stalled));
         assert_eq!(began.elapsed(), IDLE);
     }
@@ -256,7 +272,7 @@ mod tests {
                 sender.send_data(Bytes::from_static(b"x")).await.unwrap();
             }
         });
-        assert_eq!(ClientBody::collect(body, 100, IDLE, None).await.unwrap(), "xxxx");
+        assert_eq!(ClientBody::collect(body, 100, IDLE, None, |_| Ok(())).await.unwrap(), "xxxx");
         slow.await.unwrap();
     }
 
@@ -269,15 +285,16 @@ mod tests {
             }
         };
         let began = Instant::now();
-        let (collected, ()) = tokio::join!(ClientBody::collect(body, 100, IDLE, None), drip);
+        let (collected, ()) = tokio::join!(ClientBody::collect(body, 100, IDLE, None, |_| Ok(())), drip);
         assert!(matches!(collected.unwrap_err(), ClientBodyError::Stalled));
         assert_eq!(began.elapsed().as_secs() / IDLE.as_secs(), u64::from(COLLECT_IDLES));
     }
 
     #[tokio::test]
     async fn a_body_is_collected_up_to_its_limit() {
-        let collect =
-            |limit, length| ClientBody::collect(Full::new(Bytes::from_static(b"12345")), limit, IDLE, length);
+        let collect = |limit, length| {
+            ClientBody::collect(Full::new(Bytes::from_static(b"12345")), limit, IDLE, length, |_| Ok(()))
+        };
         assert_eq!(collect(5, None).await.unwrap(), "12345");
         assert!(matches!(collect(4, None).await, Err(ClientBodyError::TooLarge)));
         assert!(matches!(collect(4, Some(5)).await, Err(ClientBodyError::TooLarge)));

@@ -18,15 +18,15 @@ use toru_plugin_api::{
 
 use super::*;
 
-fn channel() -> (Sender<Bytes, BoxError>, Channel<Bytes, BoxError>) {
+pub(super) fn channel() -> (Sender<Bytes, BoxError>, Channel<Bytes, BoxError>) {
     Channel::new(1)
 }
 
-fn upload<B>(body: B) -> Request<B> {
+pub(super) fn upload<B>(body: B) -> Request<B> {
     Request::post("/r").body(body).unwrap()
 }
 
-async fn echo(request: IncomingRequest) {
+pub(super) async fn echo(request: IncomingRequest) {
     request.responder.respond(head(200, &[]), request.body).await;
 }
 
@@ -83,55 +83,6 @@ async fn a_reader_that_stops_holds_the_sender_back() {
     let response = rig.service.forward(upload(Empty::<Bytes>::new())).await;
     tokio::time::sleep(Duration::from_secs(120)).await;
     assert!(response.into_body().collect().await.is_err(), "what was cut does not look whole");
-}
-
-/// A plugin that takes one request at a time, and no streams.
-async fn simple() -> Arc<Rig> {
-    let rig = Rig::new();
-    let mut settings = Settings::default();
-    settings.limits.max_streams = 1;
-    settings.features = Features::default();
-    rig.start(settings, echo).await;
-    Arc::new(rig)
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_client_that_drips_its_body_takes_no_place_of_a_plugin_that_has_one() {
-    let rig = simple().await;
-    let (mut sender, body) = channel();
-    let slow = tokio::spawn({
-        let rig = rig.clone();
-        async move { rig.send(upload(body)).await }
-    });
-    for _ in 0..8 {
-        sender.send_data(Bytes::from_static(b"x")).await.unwrap();
-        tokio::time::sleep(Duration::from_secs(10)).await;
-        assert_eq!(rig.get("/r").await.status, 200);
-        assert_eq!(rig.post("/r", vec![b'y'; 400_000]).await.body.len(), 400_000);
-    }
-    drop(sender);
-    assert_eq!(slow.await.unwrap().body, "xxxxxxxx");
-}
-
-#[tokio::test(start_paused = true)]
-async fn bodies_that_are_collected_hold_so_much_together_and_the_rest_waits() {
-    let rig = simple().await;
-    let dripping: Vec<_> = (0..128)
-        .map(|_| {
-            let (sender, body) = channel();
-            let rig = rig.clone();
-            (sender, tokio::spawn(async move { rig.send(upload(body)).await }))
-        })
-        .collect();
-    tokio::time::sleep(Duration::from_secs(1)).await;
-    let late = rig.send(upload(channel().1)).await;
-    assert_eq!((late.status, late.problem()), (503, "plugin-unavailable".to_owned()));
-    assert_eq!(rig.post("/r", "small").await.body, "small");
-    for (sender, slow) in dripping {
-        drop(sender);
-        assert_eq!(slow.await.unwrap().status, 200);
-    }
-    assert_eq!(rig.post("/r", vec![b'y'; 400_000]).await.status, 200);
 }
 
 #[tokio::test(start_paused = true)]

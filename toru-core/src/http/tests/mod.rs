@@ -3,6 +3,7 @@
 mod answers;
 mod availability;
 mod bodies;
+mod collected;
 mod link;
 mod requests;
 mod upgrades;

@@ -141,8 +141,8 @@ impl Link {
         let body = match &body {
             RequestBody::Empty | RequestBody::Upgrade => None,
             RequestBody::Full(bytes) => Some(std::str::from_utf8(bytes).map_err(|_| SendError::BodyNotText)?),
-            // Begun for a version 2 process of the same plugin.
-            RequestBody::Stream(_) => return Err(SendError::BodyTooLarge),
+            // Who sends it has not looked at `collects`: it is whole still, and too large is not what it is.
+            RequestBody::Stream(_) => return Err(SendError::Full),
         };
         let request_id = new_id();
         let frame = wire::request(&request_id, head, body).ok_or(SendError::BodyTooLarge)?;

@@ -57,14 +57,15 @@ impl Work {
         ROW * self.rows() + self.bytes() / PAGE
     }
 
-    /// The rows that it writes, at most.
+    /// The rows that it writes, at most; one at least, because what writes none is a job like any other.
     fn rows(&self) -> usize {
-        match self {
+        let rows = match self {
             Self::Kv { call: KvCall::Batch { ops }, .. } => ops.len(),
             Self::Kv { .. } => 1,
             Self::Append(events) => events.len(),
             Self::Prune { limit, .. } => *limit,
-        }
+        };
+        rows.max(1)
     }
 
     /// About the bytes that it holds in memory.
@@ -264,6 +265,23 @@ mod tests {
         }
         assert!(is_refused(&queue, batch("flood")));
         assert_eq!(queue.take().unwrap().len(), MAX_BATCH_ROWS / 100);
+    }
+
+    #[test]
+    fn work_that_writes_nothing_is_bounded_like_any_other() {
+        let nothing: [fn() -> Work; 3] = [
+            || Work::Kv { namespace: HOST.into(), call: KvCall::Batch { ops: Vec::new() } },
+            || Work::Append(Vec::new()),
+            || Work::Prune { oldest: Timestamp::UNIX_EPOCH, limit: 0 },
+        ];
+        for work in nothing {
+            let queue = Queue::default();
+            for _ in 0..MAX_WAITING_ROWS {
+                queue.push(work()).unwrap();
+            }
+            assert!(is_refused(&queue, work()));
+            assert_eq!(queue.take().unwrap().len(), MAX_BATCH_ROWS);
+        }
     }
 
     #[test]

@@ -133,6 +133,12 @@ impl Machine {
 
     fn spawn_failed(&mut self, why: Failure, now: Instant) {
         match std::mem::replace(&mut self.state, State::Stopped) {
+            // Whatever keeps an attached plugin from being connected to may stay so for days.
+            State::Starting(StartStep::Spawning { .. })
+                if self.is_attached && self.last.as_ref() == Some(&why) =>
+            {
+                self.fail_as_before(now);
+            }
             State::Starting(StartStep::Spawning { .. }) => {
                 self.emit_failed(&why);
                 self.failed(why, now);

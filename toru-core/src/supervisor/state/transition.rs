@@ -120,6 +120,17 @@ impl Machine {
         }
     }
 
+    /// It failed for the same reason as the last time, of which nothing more is told.
+    pub(super) fn fail_as_before(&mut self, now: Instant) {
+        match self.failures.record(&self.settings.restart, now) {
+            Verdict::Retry { attempt, delay } => self.state = State::Backoff { until: now + delay, attempt },
+            Verdict::GiveUp(gave_up) => {
+                let last = self.last.take();
+                self.auto_disable(gave_up, last);
+            }
+        }
+    }
+
     pub(super) fn unfit(&mut self, why: Failure) {
         self.state = State::Failed { why };
     }

@@ -9,7 +9,8 @@ use tokio::{
     time::{Instant, timeout},
 };
 use toru_plugin_api::{
-    HttpRequest, HttpResponse, PluginContext, PluginMetadata, PluginResult, ServeError, ToruPlugin,
+    HttpRequest, HttpResponse, PluginContext, PluginError, PluginMetadata, PluginResult, ServeError,
+    ToruPlugin,
     driver::RequestError,
     testing::{MemoryKv, TestHost},
 };
@@ -71,8 +72,11 @@ async fn host_that_dies_while_the_plugin_finishes_is_a_lost_link() {
     assert!(client.await.unwrap().is_err());
 }
 
-/// Gives its context to the test.
-struct Lender(mpsc::UnboundedSender<PluginContext>);
+/// Gives its context to the test, and begins as this does.
+struct Lender {
+    borrower: mpsc::UnboundedSender<PluginContext>,
+    init: fn() -> PluginResult<()>,
+}
 
 #[async_trait::async_trait]
 impl ToruPlugin for Lender {
@@ -81,8 +85,8 @@ impl ToruPlugin for Lender {
     }
 
     async fn init(&self, context: &PluginContext) -> PluginResult<()> {
-        self.0.send(context.clone()).unwrap();
-        Ok(())
+        self.borrower.send(context.clone()).unwrap();
+        (self.init)()
     }
 
     async fn handle_http(&self, _: &PluginContext, _: HttpRequest) -> PluginResult<HttpResponse> {
@@ -91,8 +95,8 @@ impl ToruPlugin for Lender {
 }
 
 async fn lender() -> (TestHost, PluginContext) {
-    let (sender, mut receiver) = mpsc::unbounded_channel();
-    let host = TestHost::start(Lender(sender)).await.unwrap();
+    let (borrower, mut receiver) = mpsc::unbounded_channel();
+    let host = TestHost::start(Lender { borrower, init: || Ok(()) }).await.unwrap();
     (host, receiver.recv().await.unwrap())
 }
 
@@ -116,6 +120,16 @@ async fn a_host_that_goes_is_told_to_who_waits_for_the_end() {
     let waiter = tokio::spawn(context.shutting_down());
     assert!(matches!(host.cut().await, Err(ServeError::LinkLost)));
     waiter.await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_plugin_whose_init_fails_has_its_end_told() {
+    let (borrower, mut receiver) = mpsc::unbounded_channel();
+    let init = || Err(PluginError::internal("no disk"));
+    let starting = tokio::spawn(TestHost::start(Lender { borrower, init }));
+    let context = receiver.recv().await.unwrap();
+    timeout(Duration::from_secs(3_600), context.shutting_down()).await.expect("it is not told");
+    assert!(starting.await.unwrap().is_err(), "it is ready");
 }
 
 #[tokio::test]

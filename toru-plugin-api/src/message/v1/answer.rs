@@ -6,7 +6,8 @@ use bytes::Bytes;
 use super::{HttpPayload, read};
 use crate::message::{
     MessageError,
-    http::{HeadError, ResponseHead, latin1, parse_status},
+    http::{HeadError, ResponseHead, parse_status},
+    source::latin1,
 };
 
 /// What came from a plugin.

@@ -10,7 +10,7 @@ use crate::{
         Frame, ResetCode, StreamId, head,
         limits::{DATA_PREFIX, LENGTH_PREFIX},
     },
-    message::{self, lifecycle::feature},
+    message::{self, RequestMemory, lifecycle::feature},
     proto::{
         ConnectionError, Event,
         handshake::Handshake,
@@ -87,8 +87,7 @@ impl Connection {
         self.handshake.check_frame(&frame)?;
         match frame {
             Frame::Message(text) => {
-                let text = self.frame_to_hold(text);
-                let handled = match message::parse_frame(&text, &mut self.names) {
+                let handled = match message::parse_frame(&text, self.request_memory(), &mut self.names) {
                     Ok(message) => self.handle_message(message, text.len(), now),
                     Err(error) => Err(error.into()),
                 };
@@ -215,16 +214,18 @@ impl Connection {
             let (head, body) = head::parse_response(flags, bytes, &mut self.names)?;
             return self.handle_response(id, head, body, now);
         }
-        let bytes = self.frame_to_hold(bytes);
+        let bytes = match self.request_memory() {
+            RequestMemory::Own => Bytes::copy_from_slice(&bytes),
+            RequestMemory::Shared => bytes,
+        };
         let frame_length = bytes.len();
         let (head, body) = head::parse_request(flags, bytes, &mut self.names)?;
         self.handle_request(id, head, body, frame_length)
     }
 
-    /// A frame of which a request of the plugin may be made. What is read of it are its pieces, and a piece keeps alive all of
-    /// the memory that it lies in: in memory of its own that is the frame, and not the buffer that the link was read into, many
-    /// times as large, which would be held outside of the bound on requests in work.
-    fn frame_to_hold(&self, frame: Bytes) -> Bytes {
-        if self.side == Side::Host && self.http_out { Bytes::copy_from_slice(&frame) } else { frame }
+    /// A request of the plugin has memory of its own, which is as large as its frame. Its fields would keep alive the buffer that the
+    /// link was read into, many times as large, outside of the bound on requests in work.
+    fn request_memory(&self) -> RequestMemory {
+        if self.side == Side::Host && self.http_out { RequestMemory::Own } else { RequestMemory::Shared }
     }
 }

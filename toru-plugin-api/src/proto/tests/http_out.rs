@@ -9,7 +9,7 @@ use super::{
 use crate::{
     frame::{Frame, Limits, ResetCode, StreamId, TransmitBuf, encode_frame, head},
     message::{
-        http::{Framing, encode_request},
+        http::{Framing, encode_request, encode_response},
         kv::KvAnswer,
     },
     proto::{Event, OpenError, OutgoingBody, Progress, ReadOutcome, StreamGone},
@@ -136,6 +136,19 @@ fn a_request_in_work_does_not_keep_the_buffer_that_it_was_read_into() {
         assert_eq!(event, Event::Request { id: TWO, head: head.clone(), body: framing.clone() });
         assert!(is_free);
     }
+}
+
+#[test]
+fn an_answer_of_the_plugin_is_not_copied() {
+    let mut lone = host();
+    let id = lone.end.request(get("/"), OutgoingBody::Empty, lone.now).unwrap();
+    lone.frames();
+    let body = Framing::Inline("b".repeat(100_000).into());
+    let mut text = Vec::new();
+    encode_response(&mut text, id, &ok(), &body);
+    let (event, is_free) = read_in_a_large_buffer(&mut lone, Frame::Message(text.into()));
+    assert_eq!(event, Event::Response { id, head: Ok(ok()), body });
+    assert!(!is_free, "its body is no piece of the buffer");
 }
 
 #[test]

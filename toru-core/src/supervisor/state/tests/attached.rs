@@ -107,3 +107,30 @@ fn a_stranger_on_the_path_is_told_and_looked_for_again() {
     bench.of(Occurrence::SpawnFailed(Failure::new("stranger", "another user listens")));
     assert_eq!((bench.machine.name(), bench.code()), (StateName::Backoff, Some("stranger")));
 }
+
+#[test]
+fn what_keeps_it_from_being_connected_to_is_told_once() {
+    let mut bench = waiting();
+    let fail = |bench: &mut Bench, message: &str| {
+        bench.done.clear();
+        bench.of(Occurrence::SpawnFailed(Failure::new("socket_failed", message)));
+        assert_eq!((bench.machine.name(), bench.code()), (StateName::Backoff, Some("socket_failed")));
+        let told = bench.events();
+        bench.pass(250 * MS);
+        bench.of(Occurrence::Prepared);
+        told
+    };
+    let loud = [EventType::Failed, EventType::RestartScheduled];
+    assert_eq!(fail(&mut bench, "permission denied"), loud);
+    for _ in 0..1_000 {
+        assert_eq!(fail(&mut bench, "permission denied"), []);
+    }
+    assert_eq!(fail(&mut bench, "not a directory"), loud);
+    bench.of(Occurrence::Spawned { pid: Some(7) });
+    bench.of(Occurrence::Ready { protocol: 2 });
+    bench.of(Occurrence::LinkLost(Loss::Closed));
+    bench.of(Occurrence::Gone);
+    bench.pass(250 * MS);
+    bench.of(Occurrence::Prepared);
+    assert_eq!(fail(&mut bench, "not a directory"), loud, "it was there in between");
+}
