@@ -117,9 +117,11 @@ mod tests {
                 database.scan(namespace, list).await.unwrap();
             });
         }
-        let first = begins.recv().await.unwrap();
-        let second = begins.recv().await.unwrap();
-        assert_eq!((first.1, second.1), ("flood", "calm"));
+        // Two threads say that they have begun, in any order.
+        let mut in_work = [begins.recv().await.unwrap(), begins.recv().await.unwrap()];
+        in_work.sort_by_key(|(_, namespace, _)| *namespace);
+        assert_eq!(in_work.each_ref().map(|(_, namespace, _)| *namespace), ["calm", "flood"]);
+        let [calm, flood] = in_work;
         let (tell, told) = tokio::sync::oneshot::channel();
         thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
@@ -129,9 +131,9 @@ mod tests {
             tokio::time::timeout(Duration::from_secs(10), told).await.expect("the get waits for a list");
         assert_eq!(got.unwrap(), Ok(KvAnswer::Value(Some("v".into()))));
         assert!(begins.try_recv().is_err(), "more than {SCANS} are in work");
-        drop(first);
+        drop(flood);
         assert_eq!(begins.recv().await.unwrap().1, "third", "it waits for one of the others at most");
-        drop(second);
+        drop(calm);
         drop(begun);
         while let Some(next) = begins.recv().await {
             drop(next);
